@@ -1,0 +1,201 @@
+"""class Library: one loaded BLAS: its routines, what it is, its threads."""
+
+import ctypes
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..errors import BlasError, ThreadControlError
+from . import elf, probe, threads
+from .catalog import Candidate
+from .probe import Report
+
+Dtype = np.dtype[Any]
+
+LETTERS: dict[Dtype, str] = {np.dtype(t): letter for t, letter in zip(("f4", "f8", "c8", "c16"), "sdcz")}
+REALS = {"s": ctypes.c_float, "d": ctypes.c_double, "c": ctypes.c_float, "z": ctypes.c_double}
+
+_loaded: dict[tuple[str, tuple[str, ...]], "Library"] = {}
+_lock = threading.RLock()
+
+
+class Library:
+    """One BLAS in this process, which runs its own kernels whatever else is loaded.
+
+    `report` says what it is: `version`, `vendor`, `int64`, `kernels`, `threading`, `extensions`.
+    """
+
+    def __init__(self, candidate: Candidate, report: Report, handle: ctypes.CDLL) -> None:
+        self.name, self.path, self.origin, self.report = candidate.name, candidate.path, candidate.origin, report
+        self._handle = handle
+        self.integer = ctypes.c_int64 if report.int64 else ctypes.c_int
+        self.largest = 2**63 - 1 if report.int64 else 2**31 - 1  # a dimension or stride that it can be given
+        self.gemm, self.gemv = ({dtype: self.routine(name, dtype) for dtype in LETTERS} for name in ("gemm", "gemv"))
+        self.batch_strided = {dtype: self.routine("gemm_batch_strided", dtype) for dtype in LETTERS}
+        self.axpby = {dtype: self.routine("axpby", dtype) for dtype in LETTERS}
+        # An OpenMP OpenBLAS keeps its count for each thread of the program; the others keep one for the process.
+        self.scope = "thread" if report.vendor == "openblas" and report.threading == "openmp" else "process"
+        self._fixed = report.threading in ("serial", "sequential")  # one thread, whatever it answers
+        self._get, self._set = (self._control(name) for name in (report.get_threads, report.set_threads))
+        self._requests: list[tuple[object, int]] = []  # the counts asked for by `using` blocks, the latest last
+        self._base = threads.default()
+        self._settled = threading.local()
+        self._apply()
+
+    def __repr__(self) -> str:
+        bits = 64 if self.report.int64 else 32
+        count = "threads uncontrolled" if self.threads is None else f"{self.threads} threads"
+        return f"<{self.name}: {self.report.vendor} {self.report.version}, {bits}-bit integers, {count}, {self.path}>"
+
+    def routine(self, name: str, dtype: Dtype | None = None, restype: Any = None) -> Any:
+        """The CBLAS routine `name`, for `dtype` if one is given, or None if the library lacks it.
+
+        Prepared for calls without argtypes: every argument must be a ctypes object, or an int meant as a C int.
+        """
+        letter = LETTERS[np.dtype(dtype)] if dtype is not None else ""
+        function = probe.symbol(self._handle, f"{self.report.prefix}cblas_{letter}{name}{self.report.suffix}")
+        if function is not None:
+            function.restype = restype
+        return function
+
+    @property
+    def threads(self) -> int | None:
+        """How many threads the library would use now, as it says itself; None if it cannot be asked."""
+        if self._get is not None:
+            return max(1, int(self._get()))  # BLIS answers -1 while nobody has set a count
+        return 1 if self._fixed else None
+
+    @threads.setter
+    def threads(self, count: int) -> None:
+        count = threads.checked(count)
+        with _lock:
+            self.require_threads(count)
+            self._base = count
+            self._apply()
+
+    def require_threads(self, count: int) -> None:
+        """Raise a ThreadControlError if the library cannot be given `count` threads."""
+        if self._set is None and self.threads != count:
+            has = "runs one thread only" if self._fixed else "has no function that sets its threads"
+            raise ThreadControlError(f"{self.name} cannot be given {count} threads: it {has}; leave `threads` out")
+
+    @contextmanager
+    def limited(self, count: int) -> Iterator[None]:
+        """`count` threads for this block; when blocks of several Python threads overlap, the latest counts."""
+        self.require_threads(threads.checked(count))
+        token = object()
+        with _lock:
+            self._requests.append((token, count))
+            self._apply()
+        try:
+            yield
+        finally:
+            with _lock:
+                self._requests = [request for request in self._requests if request[0] is not token]
+                self._apply()
+
+    def settle(self) -> None:
+        """Give this Python thread the count in force, where the library keeps one for each."""
+        if getattr(self._settled, "count", None) != self._wanted:
+            self._settled.count = self._wanted
+            self._set(self._wanted)
+
+    def after_fork(self) -> None:
+        """One thread: the others did not survive the fork, and some OpenMP runtimes would wait for them for ever."""
+        self._base, self._requests = 1, [(token, 1) for token, _ in self._requests]
+        self._apply()
+
+    @property
+    def _wanted(self) -> int:
+        return self._requests[-1][1] if self._requests else self._base
+
+    def _apply(self) -> None:
+        if self._set is not None:
+            self._settled.count = self._wanted
+            self._set(self._wanted)
+
+    def _control(self, name: str) -> Any:
+        return getattr(self._handle, name) if name and not self._fixed else None
+
+
+def report(candidate: Candidate) -> Report:
+    """What the library is, found out in a child process or known from before."""
+    if not os.path.exists(candidate.path):
+        return Report(failure="there is no such file")
+    if not os.path.isfile(candidate.path):
+        return Report(failure="it is not a file")
+    with _opened_at(candidate) as path:
+        return probe.probe(path, candidate.path, candidate.threading)
+
+
+def load(candidate: Candidate) -> Library:
+    """The library, loaded once and kept for the life of the process."""
+    key = candidate.path, candidate.needed
+    with _lock:
+        if key in _loaded:
+            return _loaded[key]
+        found = report(candidate)
+        if found.failure:
+            raise BlasError(f"{candidate.path} cannot be used as a BLAS: {found.failure}")
+        if found.vendor == "mkl":
+            _refuse_second_mkl(candidate)
+        with _opened_at(candidate) as path:
+            handle = probe.open_shared(path, candidate.threading)
+        if not _loaded and hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_after_fork)
+        _loaded[key] = Library(candidate, found, handle)
+        if candidate.needed:
+            _tell_threadpoolctl()
+        return _loaded[key]
+
+
+def loaded() -> list[Library]:
+    """Every library that mlkit has loaded in this process."""
+    return list(_loaded.values())
+
+
+@contextmanager
+def _opened_at(candidate: Candidate) -> Iterator[str]:
+    """The path to open: the library's own, or that of a stub which exists for as long as the block."""
+    if not candidate.needed:
+        yield candidate.path
+        return
+    with tempfile.NamedTemporaryFile(prefix="mlkit-", suffix=".so") as file:
+        file.write(elf.stub(candidate.needed, soname=os.path.basename(file.name)))
+        file.flush()
+        yield file.name
+
+
+def _refuse_second_mkl(candidate: Candidate) -> None:
+    for library in _loaded.values():
+        if library.report.vendor == "mkl" and os.path.dirname(library.path) != os.path.dirname(candidate.path):
+            raise BlasError(
+                f"{candidate.path} cannot be loaded beside {library.path}: a second MKL would run the kernels of the "
+                "first and report its version. Use it in another process"
+            )
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()  # another thread of the parent may have held it
+    for library in _loaded.values():
+        library.after_fork()
+
+
+@lru_cache(1)
+def _tell_threadpoolctl() -> None:
+    """Let threadpoolctl see an MKL that was loaded without libmkl_rt; only 3.2 and newer can be told."""
+    import threadpoolctl  # 20 ms, needed only here
+
+    if hasattr(threadpoolctl, "register"):
+
+        class StubbedMKLController(threadpoolctl.MKLController):  # type: ignore[misc]
+            filename_prefixes = ("libmkl_intel_lp64", "libmkl_intel_ilp64")
+
+        threadpoolctl.register(StubbedMKLController)

@@ -1,0 +1,195 @@
+"""A numeric call: made at once, and shown to whoever observes – a capture, a recording.
+
+A kernel is a callable that takes arrays and constants (numbers, tuples, None) and writes into the last array. `bind`
+turns it, for given operands, into the cheapest pair (function, arguments) that does the same; a bound pair may be
+called again and again, as long as the arrays live.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..errors import PlanError
+from .memory import Array, Regions, contiguous_dtype
+
+Kernel = Callable[..., Any]
+Bound = tuple[Callable[..., Any], tuple[Any, ...]]
+F = TypeVar("F", bound=Kernel)
+
+KERNELS: dict[str, Kernel] = {}  # by name, so that a saved plan finds them
+_binders: dict[Kernel, Callable[..., Bound]] = {}
+_counters: dict[Kernel, Callable[..., int]] = {}
+_observer: ContextVar["Observer | None"] = ContextVar("mlkit_observer", default=None)
+
+lasting = Regions()  # memory that outlives a step, labelled with its role
+generation = 0  # counts the moves of lasting memory: a plan made before a move is stale
+
+
+def kernel(function: F) -> F:
+    """Register `function` as a kernel under its own name."""
+    if KERNELS.setdefault(function.__name__, function) is not function:
+        raise ValueError(f"two kernels are called {function.__name__}")
+    return function
+
+
+def binding(of: Kernel) -> Callable[[F], F]:
+    """The decorated function binds the kernel `of`: operands -> (function, arguments)."""
+
+    def register(binder: F) -> F:
+        _binders[of] = binder
+        return binder
+
+    return register
+
+
+def counting(*of: Kernel) -> Callable[[F], F]:
+    """The decorated function counts the real operations of the kernels `of`: operands -> FLOPs."""
+
+    def register(counter: F) -> F:
+        _counters.update(dict.fromkeys(of, counter))
+        return counter
+
+    return register
+
+
+def flops(function: Kernel, operands: tuple[Any, ...]) -> int:
+    """Real operations of `function(*operands)`: counted for products, one for each element written else."""
+    counter = _counters.get(function)
+    if counter:
+        return int(counter(*operands))
+    return int(getattr(operands[-1], "size", 0)) if operands else 0
+
+
+def bind(function: Kernel, operands: tuple[Any, ...]) -> Bound:
+    """(function, arguments) that do what `function(*operands)` does."""
+    binder = _binders.get(function)
+    return binder(*operands) if binder else (function, operands)
+
+
+def named(name: str) -> Kernel:
+    """The kernel called `name`: one of mlkit's own, else a NumPy ufunc."""
+    found = KERNELS.get(name) or getattr(np, name, None)
+    if name in KERNELS or isinstance(found, np.ufunc):
+        return found  # type: ignore[return-value]
+    raise PlanError(f"no kernel is called {name!r}: the plan was saved by another version of mlkit, or altered")
+
+
+class Observer:
+    """Sees every kernel call made in its `with` block (this thread or task, and mlkit's own workers); blocks nest."""
+
+    _outer: "Observer | None" = None
+
+    def __enter__(self):  # type: ignore[no-untyped-def]  # -> Self needs 3.11's typing in every subclass
+        self._outer = _observer.get()
+        self._token = _observer.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _observer.reset(self._token)
+
+    def run(self, function: Kernel, operands: tuple[Any, ...], bound: Bound) -> None:
+        """Make the call `bound`, which does `function(*operands)`."""
+        if self._outer is None:
+            bound[0](*bound[1])
+        else:
+            self._outer.run(function, operands, bound)
+
+    def own(self, array: Array) -> None:
+        """`array` was just allocated for a result."""
+        if self._outer is not None:
+            self._outer.own(array)
+
+    def ask(self, what: str) -> None:
+        """A value is about to leave the kernels."""
+        if self._outer is not None:
+            self._outer.ask(what)
+
+
+def call(function: Kernel, *operands: Any) -> Any:
+    """Run `function(*operands)` now and return the last operand, the array written."""
+    binder = _binders.get(function)
+    run(function, operands, binder(*operands) if binder else (function, operands))
+    return operands[-1]
+
+
+def run(function: Kernel, operands: tuple[Any, ...], bound: Bound) -> None:
+    """Make a call that is bound already."""
+    observer = _observer.get()
+    if observer is None:
+        bound[0](*bound[1])
+    else:
+        observer.run(function, operands, bound)
+
+
+def observing() -> Observer | None:
+    """Who sees the calls made here, if anyone."""
+    return _observer.get()
+
+
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Nobody sees the calls of this block: they are one kernel's own business."""
+    token = _observer.set(None)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
+
+
+def ask(what: str) -> None:
+    """Tell the observer that Python is about to look at a value: a plan cannot repeat what follows from it."""
+    observer = _observer.get()
+    if observer is not None:
+        observer.ask(what)
+
+
+def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+    """Uninitialised memory; while capturing, memory that the plan will own."""
+    array = np.empty(shape, dtype)
+    observer = _observer.get()
+    if observer is not None:
+        observer.own(array)
+    return array
+
+
+def keep(array: Array, role: str = "constant") -> Array:
+    """`array`, declared to outlive the step: a captured call may refer to it.
+
+    Roles are parameter, gradient, state, input and constant. A constant's value never changes, and is saved with a plan.
+    """
+    lasting.add(array, role)
+    return array
+
+
+def moved() -> None:
+    """Lasting memory was replaced by other memory: plans that refer to it are stale."""
+    global generation
+    generation += 1
+
+
+@lru_cache(512)
+def scalar(value: complex, dtype: Any) -> Array:
+    """A kept 0-d array of a number that never changes."""
+    return keep(np.array(value, contiguous_dtype(dtype)))
+
+
+@lru_cache(256)
+def zeros(size: int, dtype: Any = np.float32) -> Array:
+    """A kept row of zeros: NumPy's SIMD loops for maximum and greater want an array where a scalar would do."""
+    return keep(np.zeros(size, dtype))
+
+
+@lru_cache(256)
+def ones(size: int, dtype: Any = np.float32) -> Array:
+    """A kept row of ones."""
+    return keep(np.ones(size, dtype))
+
+
+@lru_cache(256)
+def row_starts(rows: int, columns: int) -> Array:
+    """The kept flat index of each row's first element: (rows,)."""
+    return keep(np.arange(rows, dtype=np.intp) * columns)

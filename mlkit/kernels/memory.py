@@ -1,0 +1,85 @@
+"""Which known piece of memory an array lies in."""
+
+import weakref
+from bisect import bisect_right, insort
+from collections import deque
+from collections.abc import Callable
+from threading import RLock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Regions:
+    """The memory of living arrays, each with a label; a region is forgotten when its array dies.
+
+    Memory is known by its address, so a view is found whatever its offset and strides are.
+    """
+
+    def __init__(self, on_death: Callable[[Any], None] | None = None) -> None:
+        self._starts: list[int] = []  # sorted
+        self._regions: dict[int, tuple[int, Any, weakref.ref[Array]]] = {}  # start -> (stop, label, the array)
+        self._dead: deque[int] = deque()  # starts whose arrays died; removed before the next look
+        self._on_death = on_death
+        self._lock = RLock()
+
+    def add(self, array: Array, label: Any = None) -> None:
+        """Know the memory of `array`, which must own it or outlive every view that is asked for."""
+        if array.nbytes == 0:
+            return
+        start = address(array)
+
+        def died(_: weakref.ref[Array]) -> None:
+            self._dead.append(start)
+            if self._on_death:
+                self._on_death(label)
+
+        with self._lock:
+            self._bury()
+            if start in self._regions:
+                return
+            insort(self._starts, start)
+            self._regions[start] = start + array.nbytes, label, weakref.ref(array, died)
+
+    def find(self, array: Array) -> tuple[Any, int, Array] | None:
+        """(label, bytes from the region's start, the region's array), or None if `array` lies in no known region."""
+        start = address(array)
+        with self._lock:
+            self._bury()
+            place = bisect_right(self._starts, start) - 1
+            if place < 0:
+                return None
+            begin = self._starts[place]
+            stop, label, reference = self._regions[begin]
+            owner = reference()
+            return (label, start - begin, owner) if start < stop and owner is not None else None
+
+    def _bury(self) -> None:
+        while self._dead:
+            start = self._dead.popleft()
+            del self._regions[start]
+            del self._starts[bisect_right(self._starts, start) - 1]
+
+
+def address(array: Array) -> int:
+    """Where the first element of `array` lies."""
+    return int(array.__array_interface__["data"][0])
+
+
+def span(array: Array) -> tuple[int, int]:
+    """(first byte, byte after the last) that `array` touches, whatever the sign of its strides."""
+    low = high = address(array)
+    for size, stride in zip(array.shape, array.strides):
+        if size == 0:
+            return low, low
+        reach = (size - 1) * stride
+        low, high = low + min(reach, 0), high + max(reach, 0)
+    return low, high + array.itemsize
+
+
+def contiguous_dtype(dtype: Any) -> np.dtype[Any]:
+    """`dtype` in native byte order."""
+    return np.dtype(dtype).newbyteorder("=")

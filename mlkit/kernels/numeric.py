@@ -1,0 +1,221 @@
+"""NumPy's calls as kernels: each writes into `out`, or into memory from `empty`."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .call import Bound, binding, call, empty, kernel, row_starts
+from .memory import Array
+
+Axes = tuple[int, ...]
+
+
+def add(a: Array, b: Array, out: Array | None = None) -> Array:
+    return call(np.add, a, b, _result(a, b) if out is None else out)
+
+
+def subtract(a: Array, b: Array, out: Array | None = None) -> Array:
+    return call(np.subtract, a, b, _result(a, b) if out is None else out)
+
+
+def multiply(a: Array, b: Array, out: Array | None = None) -> Array:
+    return call(np.multiply, a, b, _result(a, b) if out is None else out)
+
+
+def divide(a: Array, b: Array, out: Array | None = None) -> Array:
+    return call(np.divide, a, b, _result(a, b) if out is None else out)
+
+
+def power(a: Array, b: Array, out: Array | None = None) -> Array:
+    return call(np.power, a, b, _result(a, b) if out is None else out)
+
+
+def maximum(a: Array, b: Array, out: Array | None = None) -> Array:
+    return call(larger, a, b, _result(a, b) if out is None else out)
+
+
+def minimum(a: Array, b: Array, out: Array | None = None) -> Array:
+    return call(smaller, a, b, _result(a, b) if out is None else out)
+
+
+def copysign(a: Array, b: Array, out: Array | None = None) -> Array:
+    return call(np.copysign, a, b, _result(a, b) if out is None else out)
+
+
+def greater(a: Array, b: Array) -> Array:
+    return call(np.greater, a, b, _result(a, b, bool))
+
+
+def greater_equal(a: Array, b: Array) -> Array:
+    return call(np.greater_equal, a, b, _result(a, b, bool))
+
+
+def less(a: Array, b: Array) -> Array:
+    return call(np.less, a, b, _result(a, b, bool))
+
+
+def equal(a: Array, b: Array) -> Array:
+    return call(np.equal, a, b, _result(a, b, bool))
+
+
+def logical_and(a: Array, b: Array) -> Array:
+    return call(np.logical_and, a, b, _result(a, b, bool))
+
+
+def negative(a: Array, out: Array | None = None) -> Array:
+    return call(np.negative, a, empty(a.shape, a.dtype) if out is None else out)
+
+
+def absolute(a: Array, out: Array | None = None) -> Array:
+    return call(np.absolute, a, empty(a.shape, a.dtype) if out is None else out)
+
+
+def sign(a: Array, out: Array | None = None) -> Array:
+    return call(np.sign, a, empty(a.shape, a.dtype) if out is None else out)
+
+
+def exp(a: Array, out: Array | None = None) -> Array:
+    return call(np.exp, a, empty(a.shape, a.dtype) if out is None else out)
+
+
+def log(a: Array, out: Array | None = None) -> Array:
+    return call(np.log, a, empty(a.shape, a.dtype) if out is None else out)
+
+
+def log1p(a: Array, out: Array | None = None) -> Array:
+    return call(np.log1p, a, empty(a.shape, a.dtype) if out is None else out)
+
+
+def sqrt(a: Array, out: Array | None = None) -> Array:
+    return call(np.sqrt, a, empty(a.shape, a.dtype) if out is None else out)
+
+
+def square(a: Array, out: Array | None = None) -> Array:
+    return call(np.square, a, empty(a.shape, a.dtype) if out is None else out)
+
+
+def tanh(a: Array, out: Array | None = None) -> Array:
+    return call(np.tanh, a, empty(a.shape, a.dtype) if out is None else out)
+
+
+def reciprocal(a: Array, out: Array | None = None) -> Array:
+    return call(np.reciprocal, a, empty(a.shape, a.dtype) if out is None else out)
+
+
+def copy(a: Array, out: Array | None = None, dtype: Any = None) -> Array:
+    """`a` in new C-ordered memory or in `out`, converted to its dtype."""
+    return call(copied, a, empty(a.shape, dtype or a.dtype) if out is None else out)
+
+
+def fill(value: complex, out: Array) -> Array:
+    return call(filled, value, out)
+
+
+def sum(a: Array, axes: Axes, keepdims: bool = False, out: Array | None = None) -> Array:
+    return call(summed, a, axes, keepdims, _reduced(a, axes, keepdims) if out is None else out)
+
+
+def max(a: Array, axes: Axes, keepdims: bool = False) -> Array:
+    return call(highest, a, axes, keepdims, _reduced(a, axes, keepdims))
+
+
+def min(a: Array, axes: Axes, keepdims: bool = False) -> Array:
+    return call(lowest, a, axes, keepdims, _reduced(a, axes, keepdims))
+
+
+def take(a: Array, where: Array) -> Array:
+    """The elements of `a` at the flat indices `where`."""
+    return call(taken, a, where, empty(where.shape, a.dtype))
+
+
+def add_at(where: Array, values: Array, out: Array) -> Array:
+    """`out[where] += values` on flat indices, none of which occurs twice; `out` must be C-contiguous."""
+    return call(added_at, where, values, out)
+
+
+def flat_index(labels: Array, columns: int) -> Array:
+    """Flat index of column `labels[i]` in row i: (rows,) integers -> (rows,)."""
+    return call(np.add, row_starts(labels.size, columns), labels, empty(labels.shape, np.intp))
+
+
+@kernel
+def larger(a: Array, b: Array, out: Array) -> None:
+    np.maximum(a, b, out=out)
+
+
+@kernel
+def smaller(a: Array, b: Array, out: Array) -> None:
+    np.minimum(a, b, out=out)
+
+
+@kernel
+def copied(a: Array, out: Array) -> None:
+    np.copyto(out, a, casting="unsafe")
+
+
+@kernel
+def filled(value: complex, out: Array) -> None:
+    out.fill(value)
+
+
+@kernel
+def summed(a: Array, axes: Axes, keepdims: bool, out: Array) -> None:
+    np.add.reduce(a, axes, None, out, keepdims)
+
+
+@kernel
+def highest(a: Array, axes: Axes, keepdims: bool, out: Array) -> None:
+    np.maximum.reduce(a, axes, None, out, keepdims)
+
+
+@kernel
+def lowest(a: Array, axes: Axes, keepdims: bool, out: Array) -> None:
+    np.minimum.reduce(a, axes, None, out, keepdims)
+
+
+@kernel
+def taken(a: Array, where: Array, out: Array) -> None:
+    np.take(a, where, out=out, mode="clip")  # any other mode makes take buffer its output
+
+
+@kernel
+def added_at(where: Array, values: Array, out: Array) -> None:
+    out.reshape(-1)[where] += values
+
+
+@binding(larger)
+def _(a: Array, b: Array, out: Array) -> Bound:
+    return partial(np.maximum, a, b, out=out), ()  # a positional out is deprecated for maximum
+
+
+@binding(smaller)
+def _(a: Array, b: Array, out: Array) -> Bound:
+    return partial(np.minimum, a, b, out=out), ()
+
+
+@binding(summed)
+def _(a: Array, axes: Axes, keepdims: bool, out: Array) -> Bound:
+    return np.add.reduce, (a, axes, None, out, keepdims)
+
+
+@binding(highest)
+def _(a: Array, axes: Axes, keepdims: bool, out: Array) -> Bound:
+    return np.maximum.reduce, (a, axes, None, out, keepdims)
+
+
+@binding(lowest)
+def _(a: Array, axes: Axes, keepdims: bool, out: Array) -> Bound:
+    return np.minimum.reduce, (a, axes, None, out, keepdims)
+
+
+def _result(a: Array, b: Array, dtype: Any = None) -> Array:
+    shape = a.shape
+    if shape != b.shape and b.ndim and shape[-b.ndim :] != b.shape:
+        shape = np.broadcast_shapes(shape, b.shape)
+    return empty(shape, a.dtype if dtype is None else dtype)
+
+
+def _reduced(a: Array, axes: Axes, keepdims: bool) -> Array:
+    shape = tuple(1 if i in axes else n for i, n in enumerate(a.shape) if keepdims or i not in axes)
+    return empty(shape, a.dtype)
