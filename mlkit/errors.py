@@ -33,6 +33,10 @@ class CaptureError(MlkitError, RuntimeError):
     """A step did something that a plan cannot repeat."""
 
 
+class CaptureWarning(UserWarning):
+    """A captured step runs eagerly instead, for the reason given."""
+
+
 class PlanError(MlkitError, ValueError):
     """A plan, or a file with a plan, that cannot be used."""
 

@@ -11,7 +11,7 @@
 from .catalog import Candidate
 from .library import Library, loaded, report
 from .probe import Report
-from .product import asum, axpby, axpy, bind, dot, gemm, gemv, nrm2, scal
+from .product import asum, axpby, axpy, bind, bind_axpby, dot, gemm, gemv, nrm2, scal
 from .recording import Call, Recording, recording
 from .selection import available, current, find, resolve, use, using
 
@@ -26,6 +26,7 @@ __all__ = [
     "axpby",
     "axpy",
     "bind",
+    "bind_axpby",
     "current",
     "dot",
     "find",

@@ -6,6 +6,7 @@ from .call import (
     Bound,
     Kernel,
     Observer,
+    Value,
     ask,
     bind,
     binding,
@@ -13,18 +14,18 @@ from .call import (
     counting,
     empty,
     flops,
+    is_product,
     keep,
     kernel,
     lasting,
     moved,
     named,
     observing,
-    ones,
+    row,
     row_starts,
     run,
     scalar,
     unobserved,
-    zeros,
 )
 from .memory import Array, Regions, address, span
 from .numeric import (

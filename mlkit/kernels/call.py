@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..errors import PlanError
+from ..errors import ArgumentError, PlanError
 from .memory import Array, Regions, contiguous_dtype
 
 Kernel = Callable[..., Any]
@@ -64,6 +64,11 @@ def flops(function: Kernel, operands: tuple[Any, ...]) -> int:
     return int(getattr(operands[-1], "size", 0)) if operands else 0
 
 
+def is_product(function: Kernel) -> bool:
+    """Whether the kernel is a BLAS routine: its operations are counted, and a library makes them."""
+    return function in _counters
+
+
 def bind(function: Kernel, operands: tuple[Any, ...]) -> Bound:
     """(function, arguments) that do what `function(*operands)` does."""
     binder = _binders.get(function)
@@ -78,13 +83,24 @@ def named(name: str) -> Kernel:
     raise PlanError(f"no kernel is called {name!r}: the plan was saved by another version of mlkit, or altered")
 
 
+class Value:
+    """Something whose numbers lie in `data`, an array: what a Tensor is to a plan."""
+
+    __slots__ = ("data",)
+
+    data: Array
+
+    def __init__(self, data: Array) -> None:
+        self.data = data
+
+
 class Observer:
     """Sees every kernel call made in its `with` block (this thread or task, and mlkit's own workers); blocks nest."""
 
-    _outer: "Observer | None" = None
+    enclosing: "Observer | None" = None
 
     def __enter__(self):  # type: ignore[no-untyped-def]  # -> Self needs 3.11's typing in every subclass
-        self._outer = _observer.get()
+        self.enclosing = _observer.get()
         self._token = _observer.set(self)
         return self
 
@@ -93,20 +109,20 @@ class Observer:
 
     def run(self, function: Kernel, operands: tuple[Any, ...], bound: Bound) -> None:
         """Make the call `bound`, which does `function(*operands)`."""
-        if self._outer is None:
+        if self.enclosing is None:
             bound[0](*bound[1])
         else:
-            self._outer.run(function, operands, bound)
+            self.enclosing.run(function, operands, bound)
 
     def own(self, array: Array) -> None:
         """`array` was just allocated for a result."""
-        if self._outer is not None:
-            self._outer.own(array)
+        if self.enclosing is not None:
+            self.enclosing.own(array)
 
     def ask(self, what: str) -> None:
         """A value is about to leave the kernels."""
-        if self._outer is not None:
-            self._outer.ask(what)
+        if self.enclosing is not None:
+            self.enclosing.ask(what)
 
 
 def call(function: Kernel, *operands: Any) -> Any:
@@ -161,6 +177,8 @@ def keep(array: Array, role: str = "constant") -> Array:
 
     Roles are parameter, gradient, state, input and constant. A constant's value never changes, and is saved with a plan.
     """
+    if not array.flags.c_contiguous:
+        raise ArgumentError("lasting memory is C-contiguous")
     lasting.add(array, role)
     return array
 
@@ -177,16 +195,10 @@ def scalar(value: complex, dtype: Any) -> Array:
     return keep(np.array(value, contiguous_dtype(dtype)))
 
 
-@lru_cache(256)
-def zeros(size: int, dtype: Any = np.float32) -> Array:
-    """A kept row of zeros: NumPy's SIMD loops for maximum and greater want an array where a scalar would do."""
-    return keep(np.zeros(size, dtype))
-
-
-@lru_cache(256)
-def ones(size: int, dtype: Any = np.float32) -> Array:
-    """A kept row of ones."""
-    return keep(np.ones(size, dtype))
+@lru_cache(512)
+def row(value: float, size: int, dtype: Any = np.float32) -> Array:
+    """A kept row of one number: NumPy's SIMD loops for maximum and greater want an array where a scalar would do."""
+    return keep(np.full(size, value, dtype))
 
 
 @lru_cache(256)

@@ -13,6 +13,7 @@ from .vector import (
     asum,
     axpby,
     axpy,
+    bind_axpby,
     dot,
     euclidean_norm,
     inner_product,

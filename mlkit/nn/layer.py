@@ -1,0 +1,140 @@
+"""Layers: parameters plus one op."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..errors import ArgumentError
+from ..tensor import Parameter
+from . import init
+from .module import Module
+
+
+class Linear(Module):
+    """`x @ weight.T + bias`: (…, in_features) -> (…, out_features); weight (out, in), bias (out,).
+
+    Both start uniform within ±1/√in_features, as in PyTorch, drawn from `rng` or the generator of `manual_seed`.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, dtype: Any = np.float32, rng: np.random.Generator | None = None
+    ) -> None:
+        for name, value in (("in_features", in_features), ("out_features", out_features)):
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ArgumentError(f"Linear: {name} is {value!r}; it must be a whole number from 1")
+        self.in_features, self.out_features = int(in_features), int(out_features)
+        bound = 1 / self.in_features**0.5
+        self.weight = init.uniform_(Parameter(np.empty((out_features, in_features), dtype)), -bound, bound, rng)
+        self.bias = init.uniform_(Parameter(np.empty(out_features, dtype)), -bound, bound, rng) if bias else None
+
+    def forward(self, x: Any, activation: str | None = None) -> Any:
+        return ops.linear(x, self.weight, self.bias, activation=activation)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+class ReLU(Module):
+    """`max(x, 0)`"""
+
+    fused = "relu"
+
+    def forward(self, x: Any) -> Any:
+        return ops.relu(x)
+
+
+class Sigmoid(Module):
+    """`1 / (1 + exp(-x))`"""
+
+    fused = "sigmoid"
+
+    def forward(self, x: Any) -> Any:
+        return ops.sigmoid(x)
+
+
+class Hardsigmoid(Module):
+    """`min(max(x / 6 + 1/2, 0), 1)`"""
+
+    fused = "hardsigmoid"
+
+    def forward(self, x: Any) -> Any:
+        return ops.hardsigmoid(x)
+
+
+class Tanh(Module):
+    """Hyperbolic tangent."""
+
+    fused = "tanh"
+
+    def forward(self, x: Any) -> Any:
+        return ops.tanh(x)
+
+
+class Softmax(Module):
+    """Probabilities over the axis `dim`."""
+
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
+
+    def forward(self, x: Any) -> Any:
+        return ops.softmax(x, axis=self.dim)
+
+
+class LogSoftmax(Module):
+    """Logarithms of probabilities over the axis `dim`."""
+
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
+
+    def forward(self, x: Any) -> Any:
+        return ops.log_softmax(x, axis=self.dim)
+
+
+class Identity(Module):
+    """`x`"""
+
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+class Flatten(Module):
+    """All axes from `start_dim` on as one."""
+
+    def __init__(self, start_dim: int = 1) -> None:
+        self.start_dim = start_dim
+
+    def forward(self, x: Any) -> Any:
+        return ops.reshape(x, *x.shape[: self.start_dim], -1)
+
+
+class Sequential(Module):
+    """One module after another; a Linear takes the activation behind it into its own op."""
+
+    def __init__(self, *layers: Module) -> None:
+        for layer in layers:
+            if not isinstance(layer, Module):
+                raise ArgumentError(f"Sequential takes modules, not {layer!r}")
+        self.layers = list(layers)
+
+    def forward(self, x: Any) -> Any:
+        waiting = iter(range(len(self.layers)))
+        for i in waiting:
+            layer, following = self.layers[i], self.layers[i + 1] if i + 1 < len(self.layers) else None
+            fused = getattr(following, "fused", None)
+            if isinstance(layer, Linear) and fused:
+                x = layer.forward(x, fused)
+                next(waiting)
+            else:
+                x = layer(x)
+        return x
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: int) -> Module:
+        return self.layers[index]

@@ -1,0 +1,99 @@
+"""Module: parameters plus one call; Sequential: one module after another."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, DtypeError, ShapeError
+from ..kernels import Array
+from ..tensor import Parameter
+
+
+class Module:
+    """A part of a network. A subclass keeps Parameters and Modules as attributes and defines `forward`."""
+
+    training = True
+
+    forward: Any  # a method of the subclass
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self.forward(*inputs)
+
+    def children(self) -> Iterator[tuple[str, "Module"]]:
+        """(name, module) of the modules directly in this one; those in a list have its name and a number."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, list | tuple):
+                yield from ((f"{name}.{i}", entry) for i, entry in enumerate(value) if isinstance(entry, Module))
+
+    def modules(self) -> Iterator["Module"]:
+        """This module and all below it."""
+        yield self
+        for _, child in self.children():
+            yield from child.modules()
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, parameter) of all parameters, each once."""
+        seen: set[int] = set()
+        for name, parameter in self._all_parameters(prefix):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield name, parameter
+
+    def parameters(self) -> Iterator[Parameter]:
+        """All parameters, each once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def train(self, mode: bool = True) -> "Module":
+        """Behave as in training, or else as in use."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> "Module":
+        """Behave as in use."""
+        return self.train(False)
+
+    def state_dict(self) -> dict[str, Array]:
+        """A copy of every parameter by its dotted name."""
+        return {name: parameter.data.copy() for name, parameter in self._all_parameters()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set every parameter from `state`; a missing, unknown or ill-shaped one is an error, and nothing is changed."""
+        own = dict(self._all_parameters())
+        if own.keys() != state.keys():
+            missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+            raise ArgumentError(f"the state lacks {missing or 'nothing'} and has {unknown or 'nothing'} unknown")
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        for name, value in arrays.items():
+            if value.shape != own[name].shape:
+                raise ShapeError(f"{name} has shape {own[name].shape}, the state's {value.shape}")
+            if value.dtype.kind != own[name].dtype.kind:
+                raise DtypeError(f"{name} is {own[name].dtype}, the state's {value.dtype}")
+        for name, value in arrays.items():
+            own[name].data[...] = value
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses of a module without children."""
+        return ""
+
+    def __repr__(self) -> str:
+        children = list(self.children())
+        if not children:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in children]
+        return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+
+    def _all_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                yield prefix + name, value
+        for name, child in self.children():
+            yield from child._all_parameters(f"{prefix}{name}.")

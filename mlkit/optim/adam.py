@@ -1,0 +1,105 @@
+"""Adam and AdamW on flat vectors."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from .. import kernels as k
+from ..errors import ArgumentError
+from ..kernels import Array, Bound
+from ..tensor import Parameter
+from .block import add_scaled, cut, decay_and_add, replay
+from .flat import Store
+from .optimizer import Optimizer, at_least_zero, below_one
+
+
+class Adam(Optimizer):
+    """Adaptive moments: `m = β₁ m + (1-β₁) g; v = β₂ v + (1-β₂) g²; p -= lr · m̂ / (√v̂ + eps)` (Kingma & Ba 2015).
+
+    weight_decay adds `weight_decay * p` to g. The moments are kept without their factors (1-β), which go into the rate
+    and into eps: that saves two passes over the vectors.
+    """
+
+    decoupled = False
+
+    def __init__(
+        self, parameters: Iterable[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__(parameters, lr)
+        if len(betas) != 2:
+            raise ArgumentError(f"Adam: betas is {betas!r}; it takes two numbers")
+        self.betas = below_one("betas[0]", betas[0]), below_one("betas[1]", betas[1])
+        self.eps, self.weight_decay = at_least_zero("eps", eps), at_least_zero("weight_decay", weight_decay)
+        self._time = k.keep(np.zeros(()), "state")
+        self._rates: dict[str, Array] = {}
+
+    def _advance(self) -> None:
+        k.call(count_step, self._time)
+        for dtype in {p.dtype.str: p.dtype for p in self.parameters}.values():
+            if dtype.str not in self._rates:
+                self._rates[dtype.str] = k.keep(np.zeros(3, dtype), "state")
+            decay = self.weight_decay if self.decoupled else 0.0
+            k.call(adam_rates, self._lr, self._time, *self.betas, self.eps, decay, self._rates[dtype.str])
+
+    def _update(self, store: Store, part: slice) -> None:
+        dtype = store.value.dtype
+        moments = (self._vector(store, name)[part] for name in ("moment", "square"))
+        factors = *(k.scalar(beta, dtype) for beta in self.betas), self._rates[dtype.str]
+        decay = k.scalar(self.weight_decay, dtype) if self.weight_decay else None
+        operands = store.gradient[part], *moments, *factors, decay, self.decoupled, store.value[part]
+        self._call(adam_update, (id(store), part.start, part.stop), *operands)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: `p -= lr * weight_decay * p` besides (Loshchilov & Hutter 2019)."""
+
+    decoupled = True
+
+    def __init__(
+        self, parameters: Iterable[Parameter], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:  # fmt: skip
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+
+@k.kernel
+def count_step(time: Array) -> None:
+    time += 1
+
+
+@k.kernel
+def adam_rates(lr: Array, time: Array, beta1: float, beta2: float, eps: float, decay: float, out: Array) -> None:
+    """-lr, eps and the kept share of p, as moments without their factors and the start from zero need them."""
+    t, rate = float(time), float(lr)
+    first = (1 - beta1) / (1 - beta1**t)
+    second = ((1 - beta2) / (1 - beta2**t)) ** 0.5
+    out[0], out[1], out[2] = -rate * first / second, eps / second, 1 - rate * decay
+
+
+@k.kernel
+def adam_update(
+    gradient: Array, moment: Array, square: Array, beta1: Array, beta2: Array, rates: Array, decay: Array | None, decoupled: bool,
+    value: Array,
+) -> None:  # fmt: skip
+    function, arguments = _bind(gradient, moment, square, beta1, beta2, rates, decay, decoupled, value)
+    function(*arguments)
+
+
+@k.binding(adam_update)
+def _bind(
+    gradient: Array, moment: Array, square: Array, beta1: Array, beta2: Array, rates: Array, decay: Array | None, decoupled: bool,
+    value: Array,
+) -> Bound:  # fmt: skip
+    rate, floor, kept = (rates[i, ...] for i in range(3))
+    steps: list[Bound] = []
+    for g, m, v, p, t in cut(gradient, moment, square, value):
+        if decay is not None and not decoupled:
+            total = np.empty_like(t)
+            steps += [(np.multiply, (p, decay, total)), (np.add, (total, g, total))]
+            g = total
+        elif decay is not None:
+            steps.append((np.multiply, (p, kept, p)))
+        steps += [*decay_and_add(m, beta1, g), (np.multiply, (g, g, t)), *decay_and_add(v, beta2, t)]
+        steps += [(np.sqrt, (v, t)), (np.add, (t, floor, t)), (np.divide, (m, t, t)), *add_scaled(p, rate, t)]
+    return replay, (tuple(steps),)

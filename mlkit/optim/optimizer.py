@@ -1,0 +1,84 @@
+"""What all optimizers share: parameters, a learning rate that may change, one update for each run of memory."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .. import blas
+from .. import kernels as k
+from ..errors import ArgumentError
+from ..kernels import Array, Bound, Kernel
+from ..tensor import Parameter
+from . import flat
+
+
+class Optimizer:
+    """`zero_grad()`, `step()`, and `lr`, which may be set at any time – between replays of a plan too."""
+
+    def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
+        self._lr = k.keep(np.zeros(()), "state")
+        self.lr = lr
+        self.parameters = flat.gather(parameters)
+        self._bound: dict[tuple[Any, ...], tuple[Bound, tuple[Any, ...]]] = {}
+        self._state: dict[tuple[int, str], Array] = {}
+
+    @property
+    def lr(self) -> float:
+        """The learning rate."""
+        return float(self._lr)
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr[...] = at_least_zero("lr", value)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients; the next ones are written, not added."""
+        for parameter in self.parameters:
+            parameter.fresh = True
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient; the others stay, as in PyTorch."""
+        self._advance()
+        for store, part in self._runs():
+            self._update(store, part)
+
+    def _advance(self) -> None:
+        """What happens once a step: counting it, say."""
+
+    def _update(self, store: flat.Store, part: slice) -> None:
+        raise NotImplementedError
+
+    def _runs(self) -> list[tuple[flat.Store, slice]]:
+        waiting = tuple(p.fresh for p in self.parameters)
+        if waiting != getattr(self, "_waiting", None):
+            self._waiting = waiting
+            self._known_runs = list(flat.runs(p for p in self.parameters if not p.fresh))
+        return self._known_runs
+
+    def _vector(self, store: flat.Store, name: str) -> Array:
+        """The state called `name` of all parameters in a store."""
+        key = id(store), name
+        if key not in self._state:
+            self._state[key] = flat.like(store)
+        return self._state[key]
+
+    def _call(self, kernel: Kernel, key: tuple[Any, ...], *operands: Any) -> None:
+        """`k.call`, with the binding kept from step to step: it cuts the vectors into blocks."""
+        key = (blas.current(), kernel, *key)
+        if key not in self._bound:
+            self._bound[key] = k.bind(kernel, operands), operands
+        bound, operands = self._bound[key]
+        k.run(kernel, operands, bound)
+
+
+def at_least_zero(name: str, value: float) -> float:
+    if not (isinstance(value, int | float | np.number) and 0 <= value < float("inf")):
+        raise ArgumentError(f"{name} is {value!r}; it must be a finite number from 0")
+    return float(value)
+
+
+def below_one(name: str, value: float) -> float:
+    if not (isinstance(value, int | float | np.number) and 0 <= value < 1):
+        raise ArgumentError(f"{name} is {value!r}; it must be from 0, below 1")
+    return float(value)

@@ -1,0 +1,73 @@
+"""`capture(step)`: run once eagerly for each signature of shapes and dtypes, replay from then on."""
+
+import warnings
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from .. import kernels as k
+from ..errors import CaptureWarning
+from ..kernels import Array, Value
+from .capture import Capture, capturing
+from .plan import Plan, rebuild
+
+Signature = tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
+
+
+class Captured:
+    """What `capture` returns: the step, which runs eagerly once for each signature of its inputs and is replayed then.
+
+    `plans` maps signatures to plans; `plan` is the one used last.
+    """
+
+    def __init__(self, step: Callable[..., Any], copy: bool = True, most: int = 8) -> None:
+        self.step, self.copy, self.most = step, copy, most
+        self.plans: dict[Signature, Plan] = {}
+        self.plan: Plan | None = None
+        self.eager = False  # set when the step did what no plan can repeat
+        self._lock = Lock()  # a plan has one arena
+
+    def __call__(self, *inputs: Any) -> Any:
+        if self.eager or capturing():
+            return self.step(*inputs)
+        arrays = [x.data if isinstance(x, Value) else x if isinstance(x, np.ndarray) else np.asarray(x) for x in inputs]
+        signature = tuple((x.shape, x.dtype) for x in arrays)
+        with self._lock:
+            plan = self.plans.get(signature)
+            if plan is None or plan.generation != k.generation():
+                return self._first(signature, inputs, arrays)
+            for held, x in zip(plan.inputs, arrays):
+                np.copyto(held, x)
+            plan.follow()
+            self.plan = plan
+            result = plan()
+            return rebuild(result, np.array) if self.copy else result
+
+    def _first(self, signature: Signature, inputs: tuple[Any, ...], arrays: list[Array]) -> Any:
+        """Run the step eagerly, on copies that the plan will read, and keep the plan."""
+        held = [k.keep(np.array(x, order="C"), "input") for x in arrays]
+        given = [type(x)(y) if isinstance(x, Value) else y for x, y in zip(inputs, held)]
+        with Capture() as log:
+            result = self.step(*given)
+        if log.failure is not None:
+            self.eager = True
+            warnings.warn(f"the step is not captured and runs eagerly: {log.failure}", CaptureWarning, stacklevel=4)
+            return result
+        self.plans.pop(signature, None)
+        while len(self.plans) >= self.most:
+            self.plans.pop(next(iter(self.plans)))  # the oldest
+        self.plan = self.plans[signature] = Plan.of(log, held, result)
+        return result
+
+
+def capture(step: Callable[..., Any], copy: bool = True, most: int = 8) -> Captured:
+    """`step` as a function that runs it eagerly once for each signature of shapes and dtypes, then replays its plan.
+
+    Inputs – arrays, Tensors, numbers – may change their values, not their meaning: Python's own decisions, and numbers
+    that are not inputs, are those of the first run. At most `most` plans are kept. With `copy=False` results are views
+    into the plan's memory, overwritten by the next call. A step that asks for a value in its course, or uses an array
+    made outside the kernels, runs eagerly for good after one CaptureWarning that says where.
+    """
+    return Captured(step, copy, most)

@@ -1,0 +1,279 @@
+"""An array that remembers how it was made: the whole engine.
+
+A primitive is a function on arrays that returns its value and a `backward`. `backward` maps the gradient of the value to
+one thunk for each input; a thunk writes the gradient of that input into the memory it is given, or into new memory, and
+returns it. So a weight's gradient lands where the optimizer wants it, and a gradient that nobody needs is never computed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
+
+from . import kernels as k
+from .errors import DtypeError, MlkitError, ShapeError
+from .kernels import Array, Value
+
+Thunk = Callable[[Array | None], Array]
+Backward = Callable[[Array], Sequence[Thunk | None]]
+Operand = Union["Tensor", Array, float]
+
+_gradients_wanted: ContextVar[bool] = ContextVar("mlkit_gradients", default=True)
+
+
+class Tensor(Value):
+    """An array, `data`, on the tape. `backward()` fills `grad` of every leaf that requires one.
+
+    Operators and methods – `+ - * / ** @`, `sum`, `reshape`, `relu`, … – are attached by mlkit.ops, where their
+    gradients are.
+    """
+
+    __slots__ = ("__weakref__", "_backward", "_gradient", "_inputs", "fresh", "requires_grad")
+    __array_priority__ = 1000  # array + tensor is the tensor's affair
+
+    def __init__(
+        self, data: Array, requires_grad: bool = False, inputs: tuple[Any, ...] = (), backward: Backward | None = None
+    ) -> None:
+        self.data, self.requires_grad = data, requires_grad
+        self._inputs, self._backward = inputs, backward
+        self._gradient: Array | None = None
+        self.fresh = True  # no gradient has arrived since the last zero_grad
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    @property
+    def grad(self) -> "Tensor | None":
+        """The gradient that arrived since the last `zero_grad`, or None."""
+        return None if self.fresh or self._gradient is None else Tensor(self._gradient)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by hand, not by an operation that is on the tape."""
+        return self._backward is None
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self.fresh = True
+
+    def numpy(self) -> Array:
+        """The array itself. While capturing, asking for it means that the step runs eagerly."""
+        k.ask("Tensor.numpy()")
+        return self.data
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        k.ask("making an array of a Tensor")
+        return np.array(self.data, dtype, copy=True) if copy else np.asarray(self.data, dtype)
+
+    def item(self) -> Any:
+        """The one number in it, as Python's own."""
+        k.ask("Tensor.item()")
+        if self.data.size != 1:
+            raise ShapeError(f"item() takes a tensor of one element; this one has shape {self.shape}")
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        k.ask("Tensor.tolist()")
+        return self.data.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator["Tensor"]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        inside = f"shape={self.shape}" if k.observing() else np.array2string(self.data, separator=", ", threshold=64)
+        return f"tensor({inside}, dtype={self.dtype}{', requires_grad=True' if self.requires_grad else ''})"
+
+    def detach(self) -> "Tensor":
+        """The same memory, off the tape."""
+        return Tensor(self.data)
+
+    def backward(self, gradient: Operand | None = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this scalar to `grad` of every leaf that it was made from.
+
+        `gradient` is that of a value with more than one element. The tape is used up, unless `retain_graph`.
+        """
+        if not self.requires_grad:
+            raise MlkitError("backward() of a tensor that depends on nothing which requires a gradient")
+        gradients: dict[Tensor, tuple[Array, bool]] = {self: (self._seed(gradient), False)}
+        for tensor in _reverse_order(self):
+            dy, _ = gradients.pop(tensor)
+            if tensor._backward is None:
+                tensor._accumulate(lambda out, dy=dy: dy if out is None else k.copy(dy, out=out))  # type: ignore[misc]
+                continue
+            for source, thunk in zip(tensor._inputs, tensor._backward(dy)):
+                if isinstance(source, Tensor) and source.requires_grad and thunk is not None:
+                    if source._backward is None:
+                        source._accumulate(thunk)
+                    else:
+                        gradients[source] = _sum(gradients.get(source), thunk(None), dy)
+            if not retain_graph:
+                tensor._inputs, tensor._backward = (), _spent
+
+    def _seed(self, gradient: Operand | None) -> Array:
+        if gradient is None:
+            if self.size != 1:
+                raise ShapeError(f"backward() of shape {self.shape} needs the gradient of that shape; a scalar does not")
+            return k.row(1, 1, self.dtype).reshape(self.shape)
+        array = gradient.data if isinstance(gradient, Tensor) else np.asarray(gradient, self.dtype)
+        if array.shape != self.shape or array.dtype != self.dtype:
+            raise ShapeError(f"the gradient has shape {array.shape}, {array.dtype}; the value {self.shape}, {self.dtype}")
+        return array
+
+    def _accumulate(self, thunk: Thunk) -> None:
+        """Write a leaf's first gradient where it belongs, add the later ones."""
+        if self._gradient is None:
+            self._gradient = k.keep(np.empty(self.shape, self.dtype), "gradient")
+        if self.fresh:
+            thunk(self._gradient)
+        else:
+            k.add(self._gradient, thunk(None), out=self._gradient)
+        self.fresh = False
+
+    if TYPE_CHECKING:  # attached by mlkit.ops
+
+        def __add__(self, other: Operand) -> "Tensor": ...
+        def __radd__(self, other: Operand) -> "Tensor": ...
+        def __sub__(self, other: Operand) -> "Tensor": ...
+        def __rsub__(self, other: Operand) -> "Tensor": ...
+        def __mul__(self, other: Operand) -> "Tensor": ...
+        def __rmul__(self, other: Operand) -> "Tensor": ...
+        def __truediv__(self, other: Operand) -> "Tensor": ...
+        def __rtruediv__(self, other: Operand) -> "Tensor": ...
+        def __pow__(self, other: Operand) -> "Tensor": ...
+        def __matmul__(self, other: Operand) -> "Tensor": ...
+        def __rmatmul__(self, other: Operand) -> "Tensor": ...
+        def __neg__(self) -> "Tensor": ...
+        def __getitem__(self, index: Any) -> "Tensor": ...
+
+
+class Parameter(Tensor):
+    """A leaf that an optimizer changes. Its memory, and its gradient's, may be parts of flat vectors: see mlkit.optim."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, data: Array, requires_grad: bool = True) -> None:
+        super().__init__(k.keep(np.ascontiguousarray(data), "parameter"), requires_grad)
+        self.place: Any = None  # the flat vectors it lies in, and where
+
+    def move(self, data: Array, gradient: Array, place: Any) -> None:
+        """Live on in other memory, which is kept by whoever owns it."""
+        data[...] = self.data
+        if self._gradient is not None:
+            gradient[...] = self._gradient
+        self.data, self._gradient, self.place = data, gradient, place
+
+
+def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A Tensor of a copy of `data`: an array keeps its dtype, Python's floats become float32."""
+    array = np.array(data.data if isinstance(data, Tensor) else data, dtype)
+    if dtype is None and array.dtype == np.float64 and not isinstance(data, np.ndarray | np.generic | Tensor):
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "biufc":
+        raise DtypeError(f"a tensor holds numbers, not {array.dtype}")
+    if requires_grad and array.dtype.kind not in "fc":
+        raise DtypeError(f"only floating-point tensors have gradients, not {array.dtype}")
+    return Tensor(k.keep(np.ascontiguousarray(array).reshape(array.shape), "parameter") if requires_grad else array, requires_grad)
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Nothing is put on the tape in this block."""
+    token = _gradients_wanted.set(False)
+    try:
+        yield
+    finally:
+        _gradients_wanted.reset(token)
+
+
+def primitive(function: Callable[..., tuple[Array, Backward]]) -> Callable[..., Any]:
+    """Let a function on arrays take tensors and numbers, and put itself on the tape.
+
+    Of arrays alone it returns an array; `primitive.on_arrays` is the function itself, which returns (value, backward).
+    """
+
+    @wraps(function)
+    def recorded(*inputs: Any, **options: Any) -> Any:
+        arrays, tracked, any_tensor = [], False, False
+        for x in inputs:
+            if isinstance(x, Tensor):
+                any_tensor = True
+                tracked = tracked or x.requires_grad
+                arrays.append(x.data)
+            else:
+                arrays.append(x if isinstance(x, np.ndarray) or x is None else _constant(x, inputs))
+        value, backward = function(*arrays, **options)
+        if tracked and _gradients_wanted.get():
+            return Tensor(value, True, inputs, backward)
+        return Tensor(value) if any_tensor else value
+
+    recorded.on_arrays = function  # type: ignore[attr-defined]
+    return recorded
+
+
+def _constant(x: Any, inputs: Sequence[Any]) -> Any:
+    """A number as a kept 0-d array of its neighbours' dtype; a list as an array."""
+    dtype = next((i.dtype for i in inputs if isinstance(i, Tensor | np.ndarray)), np.dtype(np.float32))
+    if isinstance(x, bool | int | float | complex | np.generic):
+        if dtype.kind not in "fc" and isinstance(x, float):
+            raise DtypeError(f"{x} and a tensor of {dtype}: convert one of them")
+        return k.scalar(x.item() if isinstance(x, np.generic) else x, dtype)
+    return np.asarray(x)
+
+
+def _sum(earlier: tuple[Array, bool] | None, gradient: Array, dy: Array) -> tuple[Array, bool]:
+    """(sum of the gradients that arrived, whether its memory may be written): a thunk may hand `dy` itself on."""
+    if earlier is None:
+        base = dy if dy.base is None else dy.base
+        return gradient, gradient is not dy and gradient.base is not base and gradient is not base
+    array, own = earlier
+    return k.add(array, gradient, out=array if own else None), True
+
+
+def _spent(_: Array) -> Sequence[Thunk]:
+    raise MlkitError("backward() went through this tensor before and used up its tape; use backward(retain_graph=True)")
+
+
+def _reverse_order(root: Tensor) -> list[Tensor]:
+    """Every tensor on the tape below `root`, each after all that use it."""
+    order: list[Tensor] = []
+    seen: set[Tensor] = set()
+    stack = [(root, False)]
+    while stack:
+        tensor, expanded = stack.pop()
+        if expanded:
+            order.append(tensor)
+        elif tensor not in seen:
+            seen.add(tensor)
+            stack.append((tensor, True))
+            for x in tensor._inputs:
+                if isinstance(x, Tensor) and x.requires_grad and x._backward is not None and x not in seen:
+                    stack.append((x, False))
+    return order[::-1]
