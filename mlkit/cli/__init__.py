@@ -1,0 +1,38 @@
+"""The command `mlkit`. A wrong input is one line on standard error and exit code 2; --debug shows the traceback."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import MlkitError
+from . import bench, blas
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except MlkitError as error:
+        if options.debug:
+            raise
+        sys.stderr.write(f"mlkit: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("mlkit: interrupted\n")
+        return 130
+    except BrokenPipeError:  # `mlkit blas list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("mlkit", description="Neural networks on any BLAS, chosen at run time.")
+    parser.add_argument("--version", action="version", version=f"mlkit {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (bench, blas):
+        command.add_to(commands)
+    return parser

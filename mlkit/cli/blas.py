@@ -1,0 +1,63 @@
+"""`mlkit blas list` and `mlkit blas info NAME`"""
+
+import argparse
+import json
+from typing import Any
+
+from .. import blas
+from . import show
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser("blas", help="the BLAS libraries of this machine")
+    parts = parser.add_subparsers(dest="part", required=True, metavar="list|info")
+    listing = parts.add_parser("list", help="every library found, and what it is")
+    listing.add_argument("--json", action="store_true", help="as JSON on standard output")
+    listing.set_defaults(run=run_list)
+    info = parts.add_parser("info", help="all that is known of one library")
+    info.add_argument("name", help="a name from `mlkit blas list`, system, or a path")
+    info.add_argument("--json", action="store_true", help="as JSON on standard output")
+    info.set_defaults(run=run_info)
+
+
+def run_list(options: argparse.Namespace) -> int:
+    found = blas.available()
+    if options.json:
+        show.write(json.dumps([_facts(candidate, report) for candidate, report in found], indent=2))
+        return 0
+    rows = [("name", "vendor", "version", "int", "kernels", "threading", "found in")]
+    for candidate, report in found:
+        bits = "64" if report.int64 else "32"
+        rows.append((candidate.name, report.vendor, report.version, bits, report.kernels, report.threading, candidate.origin)
+                    if not report.failure else (candidate.name, "unusable", "", "", "", "", report.failure))  # fmt: skip
+    show.write(show.table(rows))
+    show.write(f"\nin force: {blas.current().name}  (change it with blas.use(NAME), MLKIT_BLAS=NAME or mlkit bench --blas NAME)")
+    return 0
+
+
+def run_info(options: argparse.Namespace) -> int:
+    candidate = blas.find(options.name)
+    report = blas.report(candidate)
+    facts = _facts(candidate, report)
+    if not report.failure:
+        library = blas.resolve(candidate.path if candidate.origin == "path" else candidate.name)
+        facts["threads"], facts["thread_scope"] = library.threads, library.scope
+    if options.json:
+        show.write(json.dumps(facts, indent=2))
+    else:
+        width = max(map(len, facts))
+        for key, value in facts.items():
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            show.write(f"{key:{width}}  {text}")
+    return 1 if report.failure else 0
+
+
+def _facts(candidate: blas.Candidate, report: blas.Report) -> dict[str, Any]:
+    facts: dict[str, Any] = {"name": candidate.name, "path": candidate.path, "origin": candidate.origin}
+    if report.failure:
+        return {**facts, "failure": report.failure}
+    facts |= {"integer_bits": 64 if report.int64 else 32, **report._asdict()}
+    if candidate.needed:
+        facts["isolated_with"] = list(candidate.needed)
+    facts["thread_control"] = bool(report.set_threads) and report.threading != "serial"
+    return {key: value for key, value in facts.items() if key not in ("failure", "int64")}
