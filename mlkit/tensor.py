@@ -240,12 +240,13 @@ def primitive(function: Callable[..., tuple[Array, Backward]]) -> Callable[..., 
 
 def _constant(x: Any, inputs: Sequence[Any]) -> Any:
     """A number as a kept 0-d array of its neighbours' dtype; a list as an array."""
-    dtype = next((i.dtype for i in inputs if isinstance(i, Tensor | np.ndarray)), np.dtype(np.float32))
-    if isinstance(x, bool | int | float | complex | np.generic):
-        if dtype.kind not in "fc" and isinstance(x, float):
-            raise DtypeError(f"{x} and a tensor of {dtype}: convert one of them")
-        return k.scalar(x.item() if isinstance(x, np.generic) else x, dtype)
-    return np.asarray(x)
+    if not isinstance(x, bool | int | float | complex | np.generic):
+        return np.asarray(x)
+    own = x.dtype if isinstance(x, np.generic) else np.dtype(np.float32)
+    dtype = next((i.dtype for i in inputs if isinstance(i, Tensor | np.ndarray)), own)
+    if dtype.kind not in "fc" and isinstance(x, float):
+        raise DtypeError(f"{x} and a tensor of {dtype}: convert one of them")
+    return k.scalar(x.item() if isinstance(x, np.generic) else x, dtype)
 
 
 def _sum(earlier: tuple[Array, bool] | None, gradient: Array, dy: Array) -> tuple[Array, bool]:

@@ -43,6 +43,8 @@ class Library:
         self.scope = "thread" if report.vendor == "openblas" and report.threading == "openmp" else "process"
         self._fixed = report.threading in ("serial", "sequential")  # one thread, whatever it answers
         self._get, self._set = (self._control(name) for name in (report.get_threads, report.set_threads))
+        if self.scope == "thread":  # its own getter lags behind OpenMP's count, which is the one that it obeys
+            self._get = self._control("omp_get_max_threads") or self._get
         self._requests: list[tuple[object, int]] = []  # the counts asked for by `using` blocks, the latest last
         self._base = threads.default()
         self._settled = threading.local()
@@ -121,7 +123,7 @@ class Library:
             self._set(self._wanted)
 
     def _control(self, name: str) -> Any:
-        return getattr(self._handle, name) if name and not self._fixed else None
+        return probe.symbol(self._handle, name) if name and not self._fixed else None
 
 
 def report(candidate: Candidate) -> Report:

@@ -73,8 +73,10 @@ def getitem(x: Any, index: Any) -> Any:
 
 @primitive
 def _view(x: Array, index: tuple[Any, ...]) -> Primitive:
+    if Ellipsis not in index:
+        index = (*index, Ellipsis)  # keeps a 0-d result an array
     try:
-        y = x[(*index, Ellipsis)] if Ellipsis not in index else x[index]  # … keeps a 0-d result an array
+        y = x[index]
     except IndexError as error:
         raise ShapeError(f"index {index} of shape {x.shape}: {error}") from None
 

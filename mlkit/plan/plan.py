@@ -1,5 +1,6 @@
 """A step as a list of kernel calls: replayed without allocation or dispatch, read, timed, retargeted, saved."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
@@ -10,7 +11,7 @@ import numpy as np
 
 from .. import blas
 from .. import kernels as k
-from ..errors import PlanError
+from ..errors import ArgumentError, PlanError
 from ..kernels import Array, Bound, Kernel, Value
 from . import arena, trace
 from .capture import Capture, Outer, View
@@ -75,6 +76,8 @@ class Plan:
         chosen = None if library is None else blas.resolve(library)
         pinned = list(self._pinned)
         for number in range(len(self)) if calls is None else calls:
+            if not 0 <= number < len(self):
+                raise ArgumentError(f"there is no call {number}; they go from 0 to {len(self) - 1}")
             pinned[number] = chosen
         self._bind(pinned)
         return self
@@ -109,7 +112,11 @@ class Plan:
     @classmethod
     def load(cls, path: "str | PathLike[str]") -> "Plan":
         """A plan from JSON, with memory of its own. PlanError if the file is none, or has been altered."""
-        return cls(*trace.load(path))
+        parts = trace.load(path)
+        try:
+            return cls(*parts)
+        except (ValueError, TypeError, LookupError, MemoryError, OverflowError) as error:
+            raise PlanError(f"{os.fspath(path)} is no plan: {error}") from error
 
     def operands(self, number: int) -> tuple[Any, ...]:
         """The arrays and constants of one call."""
@@ -127,10 +134,9 @@ class Plan:
         if not isinstance(operand, View):
             return operand
         number, offset, shape, strides, dtype = operand
-        memory, start = (self._memory, self._start + self.offsets[number]) if number >= 0 else (self._bytes[-1 - number], 0)
-        if number >= 0 and not 0 <= offset < max(1, self.arena_size):
-            raise PlanError(f"a buffer lies at {offset}, outside the arena")
-        return np.ndarray(shape, dtype, memory, start + offset, strides)
+        if number < 0:
+            return np.ndarray(shape, dtype, self._bytes[-1 - number], offset, strides)
+        return np.ndarray(shape, dtype, self._memory, self._start + self.offsets[number] + offset, strides)
 
 
 def rebuild(tree: Any, leaf: Callable[[Any], Any]) -> Any:

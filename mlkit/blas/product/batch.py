@@ -77,6 +77,9 @@ def stacked_product(a: Array, b: Array, alpha: Factor, beta: Factor, out: Array)
 
 @k.binding(stacked_product)
 def _bind_stack(a: Array, b: Array, alpha: Factor, beta: Factor, out: Array) -> Bound:
+    if {x.ndim for x in (a, b, out)} != {3} or out.shape != (len(a), a.shape[1], b.shape[2]) or b.shape[:2] != (len(a), a.shape[2]):
+        raise ShapeError(f"stacks {a.shape} @ {b.shape} -> {out.shape} do not fit")  # an altered plan, at most
+    check_dtypes("gemm", a, b, out)
     library, dtype, integer = current(), a.dtype, current().integer
     layouts = [layout(x[0]) for x in (a, b, out)]
     (ta, lda, pa), (tb, ldb, pb), (tc, ldc, pc) = layouts  # type: ignore[misc]  # the caller saw to it

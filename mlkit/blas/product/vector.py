@@ -164,11 +164,13 @@ def _routine(library: Library, name: str, dtype: Dtype, returns: bool = False) -
 
 def _vectors(*arrays: Array) -> tuple[Any, ...]:
     """n, then address and increment of each array."""
-    library = current()
+    library, first = current(), arrays[0]
     found = [stride(x) for x in arrays]
-    refuse_too_large(library, arrays[0].size, *(step for step in found if step is not None))
+    if None in found or any(x.size != first.size or x.dtype != first.dtype for x in arrays):  # an altered plan, at most
+        raise ShapeError(f"vectors {[x.shape for x in arrays]} of {[str(x.dtype) for x in arrays]} do not fit")
+    refuse_too_large(library, first.size, *(step for step in found if step is not None))
     pairs = [(pointer(data_address(x)), library.integer(step)) for x, step in zip(arrays, found)]
-    return library.integer(arrays[0].size), *(part for pair in pairs for part in pair)
+    return library.integer(first.size), *(part for pair in pairs for part in pair)
 
 
 def stride(x: Array) -> int | None:

@@ -1,0 +1,36 @@
+"""One BLAS thread, a probe cache of the tests' own, and every library of this machine as a parameter."""
+
+import os
+
+os.environ["MLKIT_THREADS"] = "1"
+os.environ.pop("MLKIT_BLAS", None)
+
+import numpy as np
+import pytest
+
+from mlkit import blas
+
+LIBRARIES = [candidate.name for candidate, report in blas.available() if not report.failure]
+
+
+def pytest_report_header(config):
+    return f"BLAS: {', '.join(LIBRARIES)}"
+
+
+@pytest.fixture(params=LIBRARIES)
+def library(request):
+    """Each library in turn, in force for the test; all stay loaded side by side."""
+    with blas.using(request.param) as chosen:
+        yield chosen
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty probe cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"

@@ -1,0 +1,98 @@
+"""The house stands as it was drawn: imports point one way, only blas multiplies, the public names are these."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+import mlkit
+
+ROOT = Path(mlkit.__file__).parent
+ORDER = (
+    "errors", "kernels", "blas", "plan", "tensor", "ops", "nn", "optim", "data", "train", "models", "io", "estimators", "parallel",
+    "bench", "tasks", "cli",
+)  # fmt: skip
+FILES = sorted(ROOT.rglob("*.py"))
+PRODUCTS = {"dot", "matmul", "einsum", "tensordot", "linalg", "inner", "vdot", "outer", "kron", "convolve", "correlate"}
+PUBLIC = {
+    "mlkit": """ArgumentError BlasError CaptureError CaptureWarning DataError DtypeError LibraryNotFound MlkitError Parameter Plan
+        PlanError ShapeError Tensor ThreadControlError blas capture manual_seed nn no_grad ops optim tensor""",
+    "mlkit.blas": """Call Candidate Library Recording Report asum available axpby axpy bind bind_axpby current dot find gemm gemv
+        loaded nrm2 recording report resolve scal use using""",
+    "mlkit.plan": "Capture Captured Plan View capture capturing",
+    "mlkit.ops": """absolute add binary_cross_entropy binary_cross_entropy_with_logits broadcast_to concatenate cross_entropy divide
+        exp getitem hardsigmoid huber_loss l1_loss linear log log_softmax matmul max mean min mse_loss multiply negative permute power
+        relu reshape sigmoid softmax sqrt subtract sum tanh transpose""",
+    "mlkit.nn": """BCELoss BCEWithLogitsLoss CrossEntropyLoss Flatten Hardsigmoid HuberLoss Identity L1Loss Linear LogSoftmax MSELoss
+        Module ReLU Sequential Sigmoid Softmax Tanh init manual_seed""",
+    "mlkit.optim": "Adam AdamW Optimizer SGD",
+    "mlkit.data": "FASHION Split daily_views digits fashion_mnist read_idx",
+    "mlkit.bench": "Row Training WORKLOADS Workload as_json available contest sentence table",
+}
+
+
+def room(path):
+    """The part of the house that a file belongs to."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported_modules(path):
+    """The dotted names that a file imports, whether at its top or inside a function."""
+    package = ["mlkit", *path.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = [*base, *(node.module.split(".") if node.module else [])]
+            yield from (".".join([*module, alias.name]) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    own = room(path)
+    if own in ("__init__", "__main__"):
+        return
+    assert own in ORDER, f"{own} is no room of the house"
+    for name in imported_modules(path):
+        parts = name.split(".")
+        if parts[0] == "mlkit" and len(parts) > 1 and parts[1] in ORDER and parts[1] != own:
+            assert ORDER.index(parts[1]) < ORDER.index(own), f"{own} imports {name}"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room(p) != "blas"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_blas_multiplies_and_knows_ctypes(path):
+    for name in imported_modules(path):
+        assert name.split(".")[0] not in ("ctypes", "threadpoolctl", "_ctypes"), f"imports {name}"
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not isinstance(node, ast.MatMult), "uses @ on arrays"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("np", "numpy", "scipy"):
+            assert node.attr not in PRODUCTS, f"line {node.lineno}: {node.value.id}.{node.attr}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_import_hides_a_cycle_inside_a_function(path):
+    allowed = {"threadpoolctl", "rich"}  # slow, or optional
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, ast.FunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.ImportFrom):
+                    assert not node.level, f"line {node.lineno} imports from the package inside {function.name}"
+                    assert node.module.split(".")[0] in allowed
+                elif isinstance(node, ast.Import):
+                    assert {alias.name.split(".")[0] for alias in node.names} <= allowed
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_public_names_are_pinned(module):
+    assert sorted(importlib.import_module(module).__all__) == sorted(PUBLIC[module].split())
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_function_has_a_docstring(module):
+    loaded = importlib.import_module(module)
+    for name in loaded.__all__:
+        thing = getattr(loaded, name)
+        if callable(thing):
+            assert thing.__doc__, f"{module}.{name}"
