@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from mlkit import blas, nn, ops, optim
 
 Step = Callable[[], float]
 FLOPS = {"mlp": 3 * 2 * 128 * (784 * 512 + 512 * 512 + 512 * 10) - 2 * 128 * 784 * 512, "small": 3 * 2 * 32 * 25700 - 2 * 32 * 5600}
+PEER = "torch eager, fused Adam"
 SIZES = {"mlp": (784, 512, 512, 10), "small": (56, 100, 100, 100, 1)}
 
 
@@ -32,7 +34,7 @@ def batch(name: str) -> tuple[np.ndarray, np.ndarray]:
 def mlkit_step(name: str, captured: bool) -> tuple[Step, nn.Module]:
     sizes, (x, y) = SIZES[name], batch(name)
     rng = np.random.default_rng(0)
-    layers = [layer for a, b in zip(sizes, sizes[1:]) for layer in (nn.Linear(a, b, rng=rng), nn.ReLU())]
+    layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b, rng=rng), nn.ReLU())]
     model = nn.Sequential(*layers[:-1])
     optimizer = optim.Adam(model.parameters())
     loss_of = ops.cross_entropy if name == "mlp" else ops.mse_loss
@@ -52,7 +54,7 @@ def torch_step(name: str, like: nn.Module) -> Step:
     import torch
 
     sizes, (x, y) = SIZES[name], batch(name)
-    layers = [layer for a, b in zip(sizes, sizes[1:]) for layer in (torch.nn.Linear(a, b), torch.nn.ReLU())]
+    layers = [layer for a, b in pairwise(sizes) for layer in (torch.nn.Linear(a, b), torch.nn.ReLU())]
     model = torch.nn.Sequential(*layers[:-1])
     with torch.no_grad():
         for theirs, ours in zip(model.parameters(), like.parameters()):
@@ -133,7 +135,11 @@ def main() -> int:
     for name in options.only.split(","):
         check(name)
         captured, model = mlkit_step(name, True)
-        steps = {"torch eager, fused Adam": torch_step(name, model), "mlkit captured": captured, "mlkit eager": mlkit_step(name, False)[0]}
+        steps = {
+            "torch eager, fused Adam": torch_step(name, model),
+            "mlkit captured": captured,
+            "mlkit eager": mlkit_step(name, False)[0],
+        }
         found = compare(steps, options.seconds, options.threads == 1)
         base = found["torch eager, fused Adam"]
         print(f"{name}: MLP {'-'.join(map(str, SIZES[name]))}, batch {len(batch(name)[0])}, Adam, float32")

@@ -221,7 +221,8 @@ def primitive(function: Callable[..., tuple[Array, Backward]]) -> Callable[..., 
 
     @wraps(function)
     def recorded(*inputs: Any, **options: Any) -> Any:
-        arrays, tracked, any_tensor = [], False, False
+        arrays: list[Any] = []
+        tracked = any_tensor = False
         for x in inputs:
             if isinstance(x, Tensor):
                 any_tensor = True

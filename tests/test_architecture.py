@@ -22,10 +22,10 @@ PUBLIC = {
         loaded nrm2 recording report resolve scal use using""",
     "mlkit.plan": "Capture Captured Plan View capture capturing",
     "mlkit.ops": """absolute add binary_cross_entropy binary_cross_entropy_with_logits broadcast_to concatenate cross_entropy divide
-        exp getitem hardsigmoid huber_loss l1_loss linear log log_softmax matmul max mean min mse_loss multiply negative permute power
-        relu reshape sigmoid softmax sqrt subtract sum tanh transpose""",
-    "mlkit.nn": """BCELoss BCEWithLogitsLoss CrossEntropyLoss Flatten Hardsigmoid HuberLoss Identity L1Loss Linear LogSoftmax MSELoss
-        Module ReLU Sequential Sigmoid Softmax Tanh init manual_seed""",
+        exp getitem hardsigmoid huber_loss l1_loss linear log log_softmax matmul max mean min mse_loss multiply negative permute
+        power relu reshape sigmoid softmax sqrt subtract sum tanh transpose""",
+    "mlkit.nn": """BCELoss BCEWithLogitsLoss CrossEntropyLoss Flatten Hardsigmoid HuberLoss Identity L1Loss Linear LogSoftmax
+        MSELoss Module ReLU Sequential Sigmoid Softmax Tanh init manual_seed""",
     "mlkit.optim": "Adam AdamW Optimizer SGD",
     "mlkit.data": "FASHION Split daily_views digits fashion_mnist read_idx",
     "mlkit.bench": "Row Training WORKLOADS Workload as_json available contest sentence table",

@@ -12,7 +12,14 @@ from mlkit.errors import ArgumentError, PlanError
 def test_a_region_is_found_through_any_view():
     regions, owner = k.Regions(), np.zeros((6, 8))
     regions.add(owner, "label")
-    for view, offset in ((owner, 0), (owner[2:], 128), (owner[::-1], 320), (owner.T[3:], 24), (owner[1, 2:5:2], 80), (owner[..., None], 0)):
+    for view, offset in (
+        (owner, 0),
+        (owner[2:], 128),
+        (owner[::-1], 320),
+        (owner.T[3:], 24),
+        (owner[1, 2:5:2], 80),
+        (owner[..., None], 0),
+    ):
         label, found, array = regions.find(view)
         assert (label, found) == ("label", offset)
         assert array is owner

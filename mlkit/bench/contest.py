@@ -68,7 +68,12 @@ class Entry:
         reading, writing = os.pipe()
         command = [sys.executable, "-m", "mlkit.bench.worker", str(writing), library, str(threads)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[writing], env=_environment()
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[writing],
+            env=_environment(),
         )
         os.close(writing)
         self._answers = os.fdopen(reading)
@@ -151,4 +156,3 @@ def _environment() -> dict[str, str]:
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     kept = {name: value for name, value in os.environ.items() if name not in ("MLKIT_BLAS", "MLKIT_THREADS")}
     return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
-

@@ -11,7 +11,8 @@ from .contest import Row
 from .workload import WORKLOADS
 
 HEAD = (
-    "library", "version", "kernels", "int", "threads", "peak GFLOP/s", "samples/s", "ratio to first (spread)", "test", "weights differ by",
+    "library", "version", "kernels", "int", "threads", "peak GFLOP/s", "samples/s", "ratio to first (spread)", "test",
+    "weights differ by",
 )  # fmt: skip
 
 
@@ -32,11 +33,10 @@ def as_json(rows: Sequence[Row]) -> dict[str, Any]:
     """Everything that was measured, and where."""
     entries = []
     for row in rows:
-        first = next(r for r in rows if r.workload == row.workload)
-        entry = {**row._asdict(), "samples_per_second": _finite(row.rate), "score": _finite(row.score)}
-        entry["ratio"], entry["weights"] = ratios(first, row), None
-        entry["largest_difference"] = _difference(first, row)
-        entries.append({key: value for key, value in entry.items() if key != "weights"})
+        first = _first([r for r in rows if r.workload == row.workload])
+        entry = {key: value for key, value in row._asdict().items() if key != "weights"}
+        entry |= {"samples_per_second": _finite(row.rate), "score": _finite(row.score), "ratio": ratios(first, row)}
+        entries.append({**entry, "largest_difference": _difference(first, row)})
     return {"format": 1, "machine": machine(), "rows": entries, "sentence": sentence(rows)}
 
 
@@ -59,8 +59,13 @@ def ratios(first: Row, row: Row) -> list[float]:
 
 
 def _cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    first = next((row for row in rows if not row.failure), rows[0])
+    first = _first(rows)
     return [_line(first, row) for row in rows]
+
+
+def _first(rows: Sequence[Row]) -> Row:
+    """The measure of the others: the first that did not fail."""
+    return next((row for row in rows if not row.failure), rows[0])
 
 
 def _line(first: Row, row: Row) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ A library that crashes takes only this process with it; what it prints cannot be
 """
 
 import base64
+import contextlib
 import json
 import os
 import sys
@@ -38,10 +39,8 @@ class Worker:
 
     def __init__(self, library: str, threads: int) -> None:
         self.library = blas.use(library)
-        try:
+        with contextlib.suppress(ThreadControlError):  # it runs as many as it runs; the table says how many
             self.library.threads = threads
-        except ThreadControlError:
-            pass  # it runs as many as it runs; the table says how many
         self.training: Training | None = None
 
     def obey(self, do: str, **arguments: Any) -> dict[str, Any]:

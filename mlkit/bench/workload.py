@@ -77,7 +77,7 @@ class Training:
 
     def _eager_step(self, x: Array, y: Array) -> Tensor:
         self.optimizer.zero_grad()
-        loss = (ops.cross_entropy if self.workload.classifies else ops.mse_loss)(self.model(x), y)
+        loss: Tensor = (ops.cross_entropy if self.workload.classifies else ops.mse_loss)(self.model(x), y)
         loss.backward()
         self.optimizer.step()
         return loss

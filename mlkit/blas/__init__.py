@@ -1,11 +1,11 @@
 """Any BLAS, chosen at run time: the only package that multiplies matrices.
 
-    blas.available()                      what this machine has; nothing is loaded by asking
-    blas.use("blis", threads=2)           the whole process; $MLKIT_BLAS and $MLKIT_THREADS do the same
-    with blas.using("openblas"): ...      this block, this thread
-    blas.current()                        the Library in force
-    c = blas.gemm(a, b)                   views are read in place, transposed or strided
-    with blas.recording() as log: ...     every call: routine, shapes, library, threads, seconds, FLOPs
+blas.available()                      what this machine has; nothing is loaded by asking
+blas.use("blis", threads=2)           the whole process; $MLKIT_BLAS and $MLKIT_THREADS do the same
+with blas.using("openblas"): ...      this block, this thread
+blas.current()                        the Library in force
+c = blas.gemm(a, b)                   views are read in place, transposed or strided
+with blas.recording() as log: ...     every call: routine, shapes, library, threads, seconds, FLOPs
 """
 
 from .catalog import Candidate

@@ -83,7 +83,7 @@ def _quota(root: Path = CGROUP, membership: Path = Path("/proc/self/cgroup")) ->
 
 
 def _limit(directory: Path) -> float:
-    quota, period = (_read(directory / "cpu.max").split() + ["max", "100000"])[:2]
+    quota, period = ([*_read(directory / "cpu.max").split(), "max", "100000"])[:2]
     if quota == "max":
         quota = _read(directory / "cpu.cfs_quota_us").strip() or "-1"
         period = _read(directory / "cpu.cfs_period_us").strip() or "100000"

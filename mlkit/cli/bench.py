@@ -30,6 +30,8 @@ def run(options: argparse.Namespace) -> int:
     workloads = _workloads(options.only)
     if options.epochs is not None and not 0 < options.epochs < 1e4:
         raise ArgumentError(f"--epochs is {options.epochs}; it must be above 0")
+    if options.json and not os.access(os.path.dirname(os.path.abspath(options.json)), os.W_OK):
+        raise ArgumentError(f"--json {options.json} cannot be written: its directory is missing or read-only")
     rows: list[bench.Row] = []
     try:
         with show.Progress() as tell:
@@ -56,11 +58,7 @@ def _libraries(asked: str | None) -> list[str]:
     names = [name for name in asked.split(",") if name]
     if not names:
         raise ArgumentError("--blas names no library")
-    return [name if os.sep in name else _known(name) for name in names]
-
-
-def _known(name: str) -> str:
-    return blas.find(name).name if name != "system" else name
+    return [name if os.sep in name else blas.find(name).name for name in names if blas.find(name)]
 
 
 def _counts(asked: str | None) -> list[int]:

@@ -5,6 +5,7 @@ import io
 import zlib
 from datetime import date
 from importlib.resources import files
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,6 +23,8 @@ def digits() -> Split:
     """
     try:
         text = gzip.decompress(_bytes("digits.csv.gz"))
+        if not text.strip():
+            raise ValueError("nothing is in it")
         table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.float32, ndmin=2)
     except (ValueError, EOFError, zlib.error, OSError) as error:
         raise DataError(f"the bundled digits are damaged: {error}; install the package again") from error
@@ -43,7 +46,7 @@ def daily_views(days: int = 56) -> Split:
     first, series = _daily_series()
     windows = np.lib.stride_tricks.sliding_window_view(series, days + 1)
     starts = [(date(year, 1, 1).toordinal() - first) - days for year in (2008, 2012, 2013)]
-    learn, test = (windows[max(0, a) : b] for a, b in zip(starts, starts[1:]))
+    learn, test = (windows[max(0, a) : b] for a, b in pairwise(starts))
     mean, deviation = learn[:, -1].mean(), learn[:, -1].std()
     scaled = [((part - mean) / deviation).astype(np.float32) for part in (learn, test)]
     return Split(*(np.ascontiguousarray(x) for part in scaled for x in (part[:, :-1], part[:, -1:])))

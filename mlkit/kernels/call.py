@@ -125,11 +125,12 @@ class Observer:
             self.enclosing.ask(what)
 
 
-def call(function: Kernel, *operands: Any) -> Any:
+def call(function: Kernel, *operands: Any) -> Array:
     """Run `function(*operands)` now and return the last operand, the array written."""
     binder = _binders.get(function)
     run(function, operands, binder(*operands) if binder else (function, operands))
-    return operands[-1]
+    written: Array = operands[-1]
+    return written
 
 
 def run(function: Kernel, operands: tuple[Any, ...], bound: Bound) -> None:

@@ -82,4 +82,5 @@ def span(array: Array) -> tuple[int, int]:
 
 def contiguous_dtype(dtype: Any) -> np.dtype[Any]:
     """`dtype` in native byte order."""
-    return np.dtype(dtype).newbyteorder("=")
+    native: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+    return native

@@ -129,7 +129,7 @@ def take(a: Array, where: Array) -> Array:
     return call(taken, a, where, empty(where.shape, a.dtype))
 
 
-def add_at(where: Array, values: Array, out: Array) -> Array:
+def add_at(where: Array, values: Array | float, out: Array) -> Array:
     """`out[where] += values` on flat indices, none of which occurs twice; `out` must be C-contiguous."""
     return call(added_at, where, values, out)
 
@@ -161,17 +161,17 @@ def filled(value: complex, out: Array) -> None:
 
 @kernel
 def summed(a: Array, axes: Axes, keepdims: bool, out: Array) -> None:
-    np.add.reduce(a, axes, None, out, keepdims)
+    np.add.reduce(a, axes, out=out, keepdims=keepdims)
 
 
 @kernel
 def highest(a: Array, axes: Axes, keepdims: bool, out: Array) -> None:
-    np.maximum.reduce(a, axes, None, out, keepdims)
+    np.maximum.reduce(a, axes, out=out, keepdims=keepdims)
 
 
 @kernel
 def lowest(a: Array, axes: Axes, keepdims: bool, out: Array) -> None:
-    np.minimum.reduce(a, axes, None, out, keepdims)
+    np.minimum.reduce(a, axes, out=out, keepdims=keepdims)
 
 
 @kernel
@@ -180,7 +180,7 @@ def taken(a: Array, where: Array, out: Array) -> None:
 
 
 @kernel
-def added_at(where: Array, values: Array, out: Array) -> None:
+def added_at(where: Array, values: Array | float, out: Array) -> None:
     out.reshape(-1)[where] += values
 
 

@@ -1,6 +1,6 @@
 """Differentiable primitives: value and gradient side by side. Arrays in, arrays out; Tensors in, Tensors out."""
 
-from . import method as _method
+from . import method as _method  # noqa: F401  # attaches Tensor's operators
 from .activation import hardsigmoid, log_softmax, relu, sigmoid, softmax, tanh
 from .arithmetic import absolute, add, divide, exp, log, matmul, multiply, negative, power, sqrt, subtract
 from .linear import linear

@@ -134,8 +134,8 @@ def matmul(a: Array, b: Array) -> Primitive:
             if out is not None and out.ndim == right.ndim == d.ndim and right.shape[:-2] == shape[:-2]:
                 return gemm(left.swapaxes(-1, -2), d, out=out)
             if right.ndim == 2 and left.ndim > 2 and left.flags.c_contiguous and d.flags.c_contiguous:
-                rows = left.reshape(-1, left.shape[-1]).T, d.reshape(-1, d.shape[-1])  # shared weights: one product
-                return gemm(*rows, out=None if out is None else out.reshape(right.shape)).reshape(b.shape)
+                rows, drows = left.reshape(-1, right.shape[0]), d.reshape(-1, right.shape[1])  # shared weights: one product
+                return gemm(rows.T, drows, out=None if out is None else out.reshape(right.shape)).reshape(b.shape)
             return into(gemm(left.swapaxes(-1, -2), d), right.shape, out, b.shape)
 
         return da, db

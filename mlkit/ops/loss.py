@@ -106,7 +106,9 @@ def cross_entropy(x: Array, target: Array, reduction: str = "mean") -> Primitive
 def _classes(x: Array, labels: Array, reduction: str) -> Primitive:
     batch, classes = x.shape
     if labels.shape != (batch,) or labels.dtype.kind not in "iu":
-        raise ShapeError(f"cross_entropy: target {labels.shape} of {labels.dtype} for logits {x.shape}: it takes ({batch},) integers")
+        raise ShapeError(
+            f"cross_entropy: target {labels.shape} of {labels.dtype} for logits {x.shape}: it takes ({batch},) integers"
+        )
     shifted, p, total = _softmax_parts(x)
     where = k.call(class_places, labels, classes, k.empty((batch,), np.intp))
     picked = k.subtract(k.log(total)[:, 0], k.take(shifted, where))

@@ -6,12 +6,12 @@ from ..tensor import Tensor
 from . import activation, arithmetic, reduce, shape
 
 
-def _reshape(self: Tensor, *sizes: Any) -> Tensor:
+def _reshape(self: Tensor, *sizes: Any) -> Any:
     """The elements in another shape: `x.reshape(2, -1)` or `x.reshape((2, -1))`."""
     return shape.reshape(self, *(sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes))
 
 
-def _flatten(self: Tensor, start: int = 0) -> Tensor:
+def _flatten(self: Tensor, start: int = 0) -> Any:
     """The axes from `start` on as one."""
     return shape.reshape(self, *self.shape[:start], -1)
 

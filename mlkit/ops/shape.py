@@ -102,7 +102,7 @@ def concatenate(*arrays: Array, axis: int = 0) -> Primitive:
     y = k.empty((*first.shape[:axis], int(stops[-1]), *first.shape[axis + 1 :]), first.dtype)
     for x, part in zip(arrays, parts):
         k.copy(x, out=y[part])
-    return y, lambda dy: tuple(lambda out, part=part: _turned(dy[part], out) for part in parts)  # type: ignore[misc]
+    return y, lambda dy: tuple(lambda out, part=part: _turned(dy[part], out) for part in parts)
 
 
 def _turned(view: Array, out: Array | None) -> Array:

@@ -20,7 +20,12 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self, parameters: Iterable[Parameter], lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
     ) -> None:
         super().__init__(parameters, lr)
         self.momentum, self.nesterov = below_one("momentum", momentum), nesterov
@@ -51,16 +56,28 @@ def sgd_rate(lr: Array, out: Array) -> None:
 
 @k.kernel
 def sgd_update(
-    gradient: Array, velocity: Array | None, rate: Array, momentum: Array | None, weight_decay: Array | None, nesterov: bool, value: Array
-) -> None:
+    gradient: Array,
+    velocity: Array | None,
+    rate: Array,
+    momentum: Array | None,
+    weight_decay: Array | None,
+    nesterov: bool,
+    value: Array,
+) -> None:  # fmt: skip
     function, arguments = _bind(gradient, velocity, rate, momentum, weight_decay, nesterov, value)
     function(*arguments)
 
 
 @k.binding(sgd_update)
 def _bind(
-    gradient: Array, velocity: Array | None, rate: Array, momentum: Array | None, weight_decay: Array | None, nesterov: bool, value: Array
-) -> Bound:
+    gradient: Array,
+    velocity: Array | None,
+    rate: Array,
+    momentum: Array | None,
+    weight_decay: Array | None,
+    nesterov: bool,
+    value: Array,
+) -> Bound:  # fmt: skip
     steps: list[Bound] = []
     for g, v, p, t in cut(gradient, gradient if velocity is None else velocity, value):
         if weight_decay is not None:

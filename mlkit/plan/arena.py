@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..kernels import Array
+
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
@@ -26,7 +28,7 @@ def layout(sizes: Sequence[int], born: Sequence[int], died: Sequence[int]) -> tu
     return offsets, total
 
 
-def _first_fit(starts: np.ndarray, stops: np.ndarray, need: int) -> int:  # type: ignore[type-arg]
+def _first_fit(starts: Array, stops: Array, need: int) -> int:
     """The lowest offset at which `need` bytes overlap none of the intervals."""
     if not starts.size:
         return 0

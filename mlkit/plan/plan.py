@@ -141,7 +141,7 @@ class Plan:
 
 def rebuild(tree: Any, leaf: Callable[[Any], Any]) -> Any:
     """`tree` – tuples, lists, dicts, Values, arrays, numbers – with `leaf` applied to its arrays and views."""
-    if isinstance(tree, View) or isinstance(tree, np.ndarray):
+    if isinstance(tree, (View, np.ndarray)):
         return leaf(tree)
     if isinstance(tree, Value):
         return type(tree)(leaf(tree.data))

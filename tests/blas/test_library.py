@@ -12,7 +12,9 @@ import pytest
 from mlkit import blas
 from mlkit.errors import ArgumentError, BlasError, ThreadControlError
 
-BLAS_SYMBOL = re.compile(r"^(scipy_)?(cblas_)?[sdcz](gemm|gemv|axpy|dot|scal|copy|ger|trsm|asum|nrm2)[a-z_]*(64)?_?$|^(bli_|ATL_|gotoblas|exec_blas|openblas_|mkl_)")
+BLAS_SYMBOL = re.compile(
+    r"^(scipy_)?(cblas_)?[sdcz](gemm|gemv|axpy|dot|scal|copy|ger|trsm|asum|nrm2)[a-z_]*(64)?_?$|^(bli_|ATL_|gotoblas|exec_blas|openblas_|mkl_)"
+)
 
 
 def run(code, **environment):

@@ -65,7 +65,9 @@ def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path, monkeypatch):
 
 def test_the_child_needs_nothing_but_the_standard_library():
     candidate = blas.find(blas.current().name)
-    done = subprocess.run(["python3", "-I", "-S", probe.__file__, candidate.path, candidate.threading], capture_output=True, text=True)
+    done = subprocess.run(
+        ["python3", "-I", "-S", probe.__file__, candidate.path, candidate.threading], capture_output=True, text=True
+    )
     assert json.loads(done.stdout)["vendor"] == blas.current().report.vendor
 
 

@@ -175,7 +175,13 @@ def test_level_1(library, rng):
     for dtype in DTYPES:
         x, y = random(rng, 3000, dtype), random(rng, 3000, dtype)
         scale = np.abs(x).astype(float) + np.abs(y)
-        for u, v in ((x, y), (x[::3], y[::3]), (x[::-1], y), (x.reshape(50, 60)[:, :20], y.reshape(50, 60)[:, 20:40]), (x[:0], y[:0])):
+        for u, v in (
+            (x, y),
+            (x[::3], y[::3]),
+            (x[::-1], y),
+            (x.reshape(50, 60)[:, :20], y.reshape(50, 60)[:, 20:40]),
+            (x[:0], y[:0]),
+        ):
             size = np.abs(u).astype(float) + np.abs(v)
             tolerance = 16 * UNIT[np.dtype(dtype)]
             assert (np.abs(blas.axpy(u, v.copy(), 0.5) - (0.5 * u + v)) <= tolerance * size).all()
@@ -183,7 +189,9 @@ def test_level_1(library, rng):
             assert (np.abs(blas.scal(u.copy(), 3) - 3 * u) <= 3 * tolerance * size).all()
             total = np.abs(u.astype(complex)) @ np.abs(v.astype(complex)).reshape(u.shape).T if u.ndim == 1 else None
             exact = (u.astype(np.clongdouble) * v).sum()
-            assert abs(blas.dot(u, v)[()] - exact) <= UNIT[np.dtype(dtype)] * 4 * (u.size + 2) * (abs(total) if total is not None else size.sum() ** 2)
+            assert abs(blas.dot(u, v)[()] - exact) <= UNIT[np.dtype(dtype)] * 4 * (u.size + 2) * (
+                abs(total) if total is not None else size.sum() ** 2
+            )
             assert np.isclose(blas.nrm2(u), np.sqrt((np.abs(u.astype(np.clongdouble)) ** 2).sum()), rtol=1e-5)
             assert np.isclose(blas.asum(u), (np.abs(u.real) + np.abs(u.imag)).sum(dtype=float), rtol=1e-4)
         assert scale.size == 3000
@@ -217,7 +225,11 @@ def test_operands_that_do_not_fit_are_refused(a, b, error):
 
 @pytest.mark.parametrize(
     ("out", "error"),
-    [(np.ones((2, 3)), ShapeError), (np.ones((2, 2), np.float32), DtypeError), (np.broadcast_to(np.ones(2), (2, 2)), ArgumentError)],
+    [
+        (np.ones((2, 3)), ShapeError),
+        (np.ones((2, 2), np.float32), DtypeError),
+        (np.broadcast_to(np.ones(2), (2, 2)), ArgumentError),
+    ],
 )
 def test_an_out_that_does_not_fit_is_refused(out, error):
     with pytest.raises(error):

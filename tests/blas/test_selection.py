@@ -110,7 +110,8 @@ def test_a_directory_is_no_library(tmp_path):
 
 
 def run(**environment):
-    code = "from mlkit import blas; import numpy as np; blas.gemm(np.ones((2,2)), np.ones((2,2))); l = blas.current(); print(l.name, l.threads)"
+    code = "from mlkit import blas; import numpy as np; blas.gemm(np.ones((2,2)), np.ones((2,2))); "
+    code += "l = blas.current(); print(l.name, l.threads)"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
 
@@ -134,7 +135,8 @@ def test_a_wrong_environment_is_one_clear_error(variables):
 
 
 def test_importing_loads_no_library():
-    code = "import numpy; before = open('/proc/self/maps').read().count('blas'); import mlkit; from mlkit import blas; blas.available();"
+    code = "import numpy; before = open('/proc/self/maps').read().count('blas'); "
+    code += "import mlkit; from mlkit import blas; blas.available(); "
     code += "print(open('/proc/self/maps').read().count('blas') - before)"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True).stdout.strip() == "0"

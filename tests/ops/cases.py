@@ -47,7 +47,16 @@ def probabilities(*shape):
     return p / p.sum(-1, keepdims=True)
 
 
-PAIRS = [((3, 4), (3, 4)), ((3, 4), (4,)), ((4,), (3, 4)), ((3, 1), (1, 4)), ((), (3, 4)), ((3, 4), ()), ((2, 3, 4), (3, 1)), ((1,), (1,))]
+PAIRS = [
+    ((3, 4), (3, 4)),
+    ((3, 4), (4,)),
+    ((4,), (3, 4)),
+    ((3, 1), (1, 4)),
+    ((), (3, 4)),
+    ((3, 4), ()),
+    ((2, 3, 4), (3, 1)),
+    ((1,), (1,)),
+]
 
 CASES = [
     *(Case(f, normal(*a), normal(*b)) for f in (ops.add, ops.subtract, ops.multiply) for a, b in PAIRS),
@@ -62,9 +71,11 @@ CASES = [
     *(Case(f, normal(3, 4, 2), axis=axis, keepdims=keep) for f in (ops.sum, ops.mean, ops.max, ops.min)
       for axis in (None, 0, -1, (0, 2)) for keep in (False, True)),
     Case(ops.reshape, normal(3, 4)), Case(ops.permute, normal(3, 4, 2)),
-    Case(ops.concatenate, normal(3, 4), normal(2, 4), axis=0), Case(ops.concatenate, normal(3, 1), normal(3, 4), normal(3, 2), axis=-1),
+    Case(ops.concatenate, normal(3, 4), normal(2, 4), axis=0),
+    Case(ops.concatenate, normal(3, 1), normal(3, 4), normal(3, 2), axis=-1),
     *(Case(ops.matmul, normal(*a), normal(*b)) for a, b in (
-        ((3, 4), (4, 5)), ((3, 4), (4,)), ((4,), (4, 5)), ((4,), (4,)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)), ((3, 4), (2, 4, 5)),
+        ((3, 4), (4, 5)), ((3, 4), (4,)), ((4,), (4, 5)), ((4,), (4,)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)),
+        ((3, 4), (2, 4, 5)),
         ((2, 1, 3, 4), (5, 4, 3)), ((2, 3, 4), (4,)), ((1, 4), (4, 1)),
     )),
     *(Case(ops.linear, normal(*x), normal(5, 4), normal(5), activation=activation)
@@ -108,5 +119,16 @@ def spread(x):
 
 
 CASES = [case for case in CASES if case.function not in (ops.reshape, ops.permute)]
-CASES += [Case(reshaped, normal(3, 4)), Case(reshaped, normal(4, 3).T), Case(permuted, normal(2, 3, 4)), Case(turned, normal(2, 3, 4))]
-CASES += [Case(rows, normal(3, 4, 2)), Case(one, normal(3, 4)), Case(spread, normal(3, 1)), Case(spread, normal(2, 3, 4)), Case(spread, normal())]
+CASES += [
+    Case(reshaped, normal(3, 4)),
+    Case(reshaped, normal(4, 3).T),
+    Case(permuted, normal(2, 3, 4)),
+    Case(turned, normal(2, 3, 4)),
+]
+CASES += [
+    Case(rows, normal(3, 4, 2)),
+    Case(one, normal(3, 4)),
+    Case(spread, normal(3, 1)),
+    Case(spread, normal(2, 3, 4)),
+    Case(spread, normal()),
+]

@@ -24,6 +24,21 @@ from .vector import (
     scaled_sum,
 )
 
+__all__ = [
+    "KERNELS",
+    "Factor",
+    "asum",
+    "axpby",
+    "axpy",
+    "bind",
+    "bind_axpby",
+    "dot",
+    "gemm",
+    "gemv",
+    "nrm2",
+    "scal",
+]
+
 KERNELS = (
     matrix_product, stacked_product, scaled_add, scaled_sum, scaled, inner_product, absolute_sum, euclidean_norm,
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,8 @@ def multiply_stacks(a: Array, b: Array, out: Array | None, alpha: Factor, beta: 
 def _in_stacks(a: Array, b: Array, out: Array, alpha: Factor, beta: Factor) -> None:
     """All leading axes as one where the strides allow it, else one product for each entry of the first axis."""
     if all(_merge(x.shape[:-2], x.strides[:-2]) for x in (a, b, out)):
-        _stack(*(x.reshape(-1, *x.shape[-2:]) for x in (a, b, out)), alpha, beta)
+        left, right, target = (x.reshape(-1, *x.shape[-2:]) for x in (a, b, out))
+        _stack(left, right, target, alpha, beta)
     else:
         for i in range(len(out)):
             _in_stacks(a[i], b[i], out[i], alpha, beta)
@@ -88,7 +90,7 @@ def _bind_stack(a: Array, b: Array, alpha: Factor, beta: Factor, out: Array) -> 
     refuse_too_large(library, m, n, inner, lda, ldb, ldc, sa, sb, sc, count)
     order = COLUMN_MAJOR if tc else ROW_MAJOR, TRANSPOSED if ta != tc else PLAIN, TRANSPOSED if tb != tc else PLAIN
     sizes, factor, keep = (integer(m), integer(n), integer(inner)), scalar(dtype, alpha), scalar(dtype, beta)
-    lda, ldb, ldc = integer(lda), integer(ldb), integer(ldc)  # type: ignore[assignment]
+    lda, ldb, ldc = integer(lda), integer(ldb), integer(ldc)
     batch = library.batch_strided[dtype]
     if batch is not None:
         steps = integer(sa), integer(sb), integer(sc)
@@ -141,7 +143,7 @@ def _leading_shape(a: Array, b: Array) -> tuple[int, ...]:
 def _merge(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """Whether these axes can be walked as one, with one stride."""
     axes = [(size, stride) for size, stride in zip(shape, strides) if size != 1]
-    return all(left[1] == right[0] * right[1] for left, right in zip(axes, axes[1:]))
+    return all(left[1] == right[0] * right[1] for left, right in pairwise(axes))
 
 
 def _readable(x: Array) -> bool:

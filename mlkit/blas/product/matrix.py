@@ -53,7 +53,7 @@ def bind(a: Array, b: Array, out: Array, alpha: Factor = 1.0, beta: Factor = 0.0
     check_out(out, (a.shape[0], b.shape[1]), a.dtype)
     if overlap(out, a, b):
         raise ArgumentError("bind: `out` overlaps an operand")
-    if nothing_to_multiply(*out.shape, a.shape[1], alpha):
+    if nothing_to_multiply(out.shape[0], out.shape[1], a.shape[1], alpha):
         return partial(scale, out, beta)
     bound = _bind_in_place(a, b, alpha, beta, out)
     if bound is None:

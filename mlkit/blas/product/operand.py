@@ -69,7 +69,7 @@ def scalar(dtype: Dtype, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.shape != () or value.dtype != dtype:
             raise DtypeError(f"a scalar is a number or a 0-d array of {dtype}, not {value.dtype} of shape {value.shape}")
-        live = REALS[LETTERS[dtype]].from_buffer(value.reshape(1).view(value.real.dtype))
+        live = REALS[LETTERS[dtype]].from_buffer(value.reshape(1).view(value.real.dtype).data)
         return ctypes.byref(live) if dtype.kind == "c" else live
     return _constant(dtype, value)
 

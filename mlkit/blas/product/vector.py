@@ -6,6 +6,7 @@ spread even these over them.
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -169,7 +170,7 @@ def _vectors(*arrays: Array) -> tuple[Any, ...]:
     if None in found or any(x.size != first.size or x.dtype != first.dtype for x in arrays):  # an altered plan, at most
         raise ShapeError(f"vectors {[x.shape for x in arrays]} of {[str(x.dtype) for x in arrays]} do not fit")
     refuse_too_large(library, first.size, *(step for step in found if step is not None))
-    pairs = [(pointer(data_address(x)), library.integer(step)) for x, step in zip(arrays, found)]
+    pairs = [(pointer(data_address(x)), library.integer(step or 1)) for x, step in zip(arrays, found)]
     return library.integer(first.size), *(part for pair in pairs for part in pair)
 
 
@@ -179,7 +180,7 @@ def stride(x: Array) -> int | None:
     if not axes:
         return 1
     step = axes[-1][1]
-    even = all(left[1] == right[0] * right[1] for left, right in zip(axes, axes[1:]))
+    even = all(left[1] == right[0] * right[1] for left, right in pairwise(axes))
     return step // x.itemsize if even and step > 0 and step % x.itemsize == 0 and x.flags.aligned else None
 
 
@@ -201,7 +202,7 @@ def _in_place(kernel: Callable[..., None], *operands: Any) -> Array:
     if not y.flags.writeable:
         raise ArgumentError("the array to update is read-only")
     if stride(y) is not None:
-        return cast(Array, k.call(kernel, *others, y))
+        return k.call(kernel, *others, y)
     return k.copy(k.call(kernel, *others, k.copy(y)), out=y)
 
 
@@ -210,7 +211,7 @@ def _reduced(kernel: Callable[..., None], dtype: Dtype, out: Array | None, *vect
         out = k.empty((), dtype)
     else:
         check_out(out, (), dtype)
-    return cast(Array, k.call(kernel, *vectors, out)) if vectors[0].size else k.fill(0, out)
+    return k.call(kernel, *vectors, out) if vectors[0].size else k.fill(0, out)
 
 
 def _check_pair(what: str, x: Array, y: Array) -> None:
