@@ -41,7 +41,6 @@ class Library:
         self.axpby = {dtype: self.routine("axpby", dtype) for dtype in LETTERS}
         # An OpenMP OpenBLAS keeps its count for each thread of the program; the others keep one for the process.
         self.scope = "thread" if report.vendor == "openblas" and report.threading == "openmp" else "process"
-        self._fixed = report.threading in ("serial", "sequential")  # one thread, whatever it answers
         self._get, self._set = (self._control(name) for name in (report.get_threads, report.set_threads))
         if self.scope == "thread":  # its own getter lags behind OpenMP's count, which is the one that it obeys
             self._get = self._control("omp_get_max_threads") or self._get
@@ -71,7 +70,7 @@ class Library:
         """How many threads the library would use now, as it says itself; None if it cannot be asked."""
         if self._get is not None:
             return max(1, int(self._get()))  # BLIS answers -1 while nobody has set a count
-        return 1 if self._fixed else None
+        return 1 if self.report.threading in ("serial", "sequential") else None
 
     @threads.setter
     def threads(self, count: int) -> None:
@@ -84,7 +83,7 @@ class Library:
     def require_threads(self, count: int) -> None:
         """Raise a ThreadControlError if the library cannot be given `count` threads."""
         if self._set is None and self.threads != count:
-            has = "runs one thread only" if self._fixed else "has no function that sets its threads"
+            has = "runs one thread only" if self.threads == 1 else "has no function that sets its threads"
             raise ThreadControlError(f"{self.name} cannot be given {count} threads: it {has}; leave `threads` out")
 
     @contextmanager
@@ -123,7 +122,7 @@ class Library:
             self._set(self._wanted)
 
     def _control(self, name: str) -> Any:
-        return probe.symbol(self._handle, name) if name and not self._fixed else None
+        return probe.symbol(self._handle, name) if name and self.report.adjustable else None
 
 
 def report(candidate: Candidate) -> Report:

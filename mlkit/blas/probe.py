@@ -57,6 +57,11 @@ class Report(NamedTuple):
     extensions: tuple[str, ...] = ()
     failure: str = ""
 
+    @property
+    def adjustable(self) -> bool:
+        """Whether its thread count can be set."""
+        return bool(self.set_threads) and self.threading not in ("serial", "sequential")
+
 
 def probe(path: str, identity: str, threading: str = "") -> Report:
     """The report on the file at `path`; `identity` is the file that the cache knows it by."""

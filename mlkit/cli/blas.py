@@ -59,5 +59,5 @@ def _facts(candidate: blas.Candidate, report: blas.Report) -> dict[str, Any]:
     facts |= {"integer_bits": 64 if report.int64 else 32, **report._asdict()}
     if candidate.needed:
         facts["isolated_with"] = list(candidate.needed)
-    facts["thread_control"] = bool(report.set_threads) and report.threading != "serial"
+    facts["thread_control"] = report.adjustable
     return {key: value for key, value in facts.items() if key not in ("failure", "int64")}

@@ -84,7 +84,7 @@ def test_every_library_is_given_the_same_count(library):
 
 
 def test_a_count_is_set_on_the_library_itself(library):
-    if not library.report.set_threads or library.report.threading == "serial":
+    if not library.report.adjustable:
         assert library.threads == 1
         with pytest.raises(ThreadControlError, match=library.name):
             library.threads = 2
@@ -98,7 +98,7 @@ def test_a_count_is_set_on_the_library_itself(library):
 
 
 def test_overlapping_blocks_leave_the_count_as_it_was(library):
-    if library.report.threading in ("serial", "sequential") or not library.report.set_threads:
+    if not library.report.adjustable:
         return
     first, second = library.limited(2), library.limited(3)
     first.__enter__()
@@ -118,7 +118,7 @@ def test_a_count_that_is_none_is_refused(count):
 def test_threadpoolctl_sees_and_limits_what_it_can(library):
     threadpoolctl = pytest.importorskip("threadpoolctl")
     seen = [entry["filepath"] for entry in threadpoolctl.threadpool_info()]
-    if library.report.threading in ("serial", "sequential") or not any(os.path.realpath(path) == library.path for path in seen):
+    if not library.report.adjustable or not any(os.path.realpath(path) == library.path for path in seen):
         return
     with blas.using(threads=2), threadpoolctl.threadpool_limits(1, user_api="blas"):
         assert library.threads == 1
@@ -144,7 +144,7 @@ FORK = """
 
 
 def test_a_fork_leaves_one_thread_and_does_not_hang(library):
-    threaded = library.report.set_threads and library.report.threading not in ("serial", "sequential")
+    threaded = library.report.adjustable
     code = textwrap.dedent(FORK).replace("sys.argv[1]", repr(library.name)).replace("sys.argv[2]", repr("2" if threaded else ""))
     done = run(code)
     assert done.returncode == 0, done.stderr

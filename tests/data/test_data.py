@@ -43,7 +43,10 @@ def test_windows_that_make_no_sense(days):
         data.daily_views(days)
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish", gzip.compress(b"1,2\n3,x"), gzip.compress(b"1,2\n"), gzip.compress(b"1,2" * 99)[:-9]])
+DAMAGED = [b"", b"rubbish", gzip.compress(b"1,2\n3,x"), gzip.compress(b"1,2\n"), gzip.compress(b"1,2" * 99)[:-9]]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_damaged_bundled_files_say_what_to_do(monkeypatch, content):
     monkeypatch.setattr(bundled, "_bytes", lambda name: content)
     with pytest.raises(DataError, match="install the package again"):
@@ -79,7 +82,15 @@ WHOLE = idx(np.arange(24, dtype="u1").reshape(2, 3, 4), 8)
 
 @pytest.mark.parametrize(
     "content",
-    [b"", WHOLE[:3], WHOLE[:9], WHOLE[:-1], b"\x01" + WHOLE[1:], WHOLE[:2] + b"\x77" + WHOLE[3:], WHOLE[:4] + b"\xff" * 12 + WHOLE[16:]],
+    [
+        b"",
+        WHOLE[:3],
+        WHOLE[:9],
+        WHOLE[:-1],
+        b"\x01" + WHOLE[1:],
+        WHOLE[:2] + b"\x77" + WHOLE[3:],
+        WHOLE[:4] + b"\xff" * 12 + WHOLE[16:],
+    ],
 )
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_a_damaged_idx_file_is_one_clear_error(tmp_path, content, suffix):

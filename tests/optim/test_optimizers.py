@@ -47,12 +47,12 @@ CASES = [
 @pytest.mark.parametrize("size", [7, 40_000])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_optimizer_follows_its_formula(library, rng, optimizer, formula, options, size, threads):
-    if threads == 2 and not library.report.set_threads or library.report.threading == "serial" and threads == 2:
+    if threads == 2 and not library.report.adjustable:
         pytest.skip("one thread only")
     start, pull = rng.standard_normal(size), rng.standard_normal(size)
     p = mlkit.Parameter(start.copy())
     updates = optimizer([p], **{name: value for name, value in options.items() if name != "decoupled"})
-    with mlkit.blas.using(library, threads=threads if library.report.set_threads and library.report.threading != "serial" else None):
+    with mlkit.blas.using(library, threads=threads if library.report.adjustable else None):
         for _ in range(STEPS):
             updates.zero_grad()
             ((p * p * p) * 0.1 + p * pull).sum().backward()
