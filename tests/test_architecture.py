@@ -28,7 +28,7 @@ PUBLIC = {
         MSELoss Module ReLU Sequential Sigmoid Softmax Tanh init manual_seed""",
     "mlkit.optim": "Adam AdamW Optimizer SGD",
     "mlkit.data": "FASHION Split daily_views digits fashion_mnist read_idx",
-    "mlkit.bench": "Row Training WORKLOADS Workload as_json available contest sentence table",
+    "mlkit.bench": "Row Training WORKLOADS Workload as_json available compete sentence table",
 }
 
 

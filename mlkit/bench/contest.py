@@ -40,7 +40,7 @@ class Row(NamedTuple):
         return self.samples / float(np.median(self.seconds)) if self.seconds else float("nan")
 
 
-def contest(
+def compete(
     libraries: Sequence[str], threads: Sequence[int], workloads: Sequence[str], seed: int = 0, epochs: float | None = None,
     share: float = 1.0, tell: Tell = lambda done, total, text: None,
 ) -> Iterator[Row]:  # fmt: skip

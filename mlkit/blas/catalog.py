@@ -20,6 +20,7 @@ class Candidate(NamedTuple):
     origin: str  # where it was found, for a person
     needed: tuple[str, ...] = ()  # open a stub that needs these, instead of the file itself (MKL)
     threading: str = ""  # MKL's threading layer
+    kernels: str = ""  # the kernel set to ask for, in the library's own words, instead of its own choice
 
 
 # Debian keeps each variant in a directory of its own. The generic libblas.so.3 in it is never opened: OpenBLAS's is a

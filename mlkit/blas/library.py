@@ -132,7 +132,10 @@ def report(candidate: Candidate) -> Report:
     if not os.path.isfile(candidate.path):
         return Report(failure="it is not a file")
     with _opened_at(candidate) as path:
-        return probe.probe(path, candidate.path, candidate.threading)
+        found = probe.probe(path, candidate.path, candidate.threading, candidate.kernels)
+    if candidate.kernels and not found.failure and not _granted(candidate.kernels, found):
+        return Report(failure=f"it has no kernels called {candidate.kernels} and takes {found.kernels or 'its own'} instead")
+    return found
 
 
 def load(candidate: Candidate) -> Library:
@@ -140,17 +143,18 @@ def load(candidate: Candidate) -> Library:
     key = candidate.path, candidate.needed
     with _lock:
         if key in _loaded:
-            return _loaded[key]
+            return _loaded_already(key, candidate)
         found = report(candidate)
         if found.failure:
             raise BlasError(f"{candidate.path} cannot be used as a BLAS: {found.failure}")
         if found.vendor == "mkl":
             _refuse_second_mkl(candidate)
-        with _opened_at(candidate) as path:
-            handle = probe.open_shared(path, candidate.threading)
+        if candidate.kernels and _is_mapped(candidate.path):
+            raise BlasError(f"{candidate.path} is in this process already: its kernels were chosen when it was loaded")
         if not _loaded and hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_after_fork)
-        _loaded[key] = Library(candidate, found, handle)
+        with _opened_at(candidate) as path, _asked_for(candidate.kernels):
+            _loaded[key] = Library(candidate, found, probe.open_shared(path, candidate.threading))
         if candidate.needed:
             _tell_threadpoolctl()
         return _loaded[key]
@@ -171,6 +175,44 @@ def _opened_at(candidate: Candidate) -> Iterator[str]:
         file.write(elf.stub(candidate.needed, soname=os.path.basename(file.name)))
         file.flush()
         yield file.name
+
+
+@contextmanager
+def _asked_for(kernels: str) -> Iterator[None]:
+    """The variables that choose a kernel set, while a library that reads them is loaded."""
+    before = {name: os.environ.get(name) for name in probe.KERNEL_VARIABLES} if kernels else {}
+    os.environ.update(dict.fromkeys(before, kernels))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _granted(kernels: str, found: Report) -> bool:
+    """Whether the library took the kernels asked for; a number, as BLIS before 2.0 has it, says nothing."""
+    return kernels.isdigit() or kernels.lower() == found.kernels.lower()
+
+
+def _loaded_already(key: tuple[str, tuple[str, ...]], candidate: Candidate) -> Library:
+    library = _loaded[key]
+    if candidate.kernels and candidate.name != library.name:
+        raise BlasError(
+            f"{candidate.name}: {library.name} is loaded from the same file, with {library.report.kernels} kernels; "
+            "a process can hold one set of them. Choose it first, or in another process"
+        )
+    return library
+
+
+def _is_mapped(path: str) -> bool:
+    try:
+        with open("/proc/self/maps") as maps:
+            return any(line.rstrip().endswith(path) for line in maps)
+    except OSError:
+        return False
 
 
 def _refuse_second_mkl(candidate: Candidate) -> None:

@@ -18,6 +18,7 @@ import sys
 import tempfile
 from itertools import product
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 SCHEMA = 3  # of the cache
@@ -37,6 +38,7 @@ THREAD_CONTROLS = (
     ("mkl", "MKL_Get_Max_Threads", "MKL_Set_Num_Threads"),
     ("flexiblas", "flexiblas_get_num_threads", "flexiblas_set_num_threads"),
 )
+KERNEL_VARIABLES = ("OPENBLAS_CORETYPE", "BLIS_ARCH_TYPE", "MKL_ENABLE_INSTRUCTIONS")  # read while loading
 MKL_LAYERS = {"intel": 0, "sequential": 1, "gnu": 3}
 MKL_BRANCHES = {1: "compatible", 3: "SSE2", 5: "SSE4.1", 6: "SSE4.2", 8: "AVX", 9: "AVX2", 10: "AVX-512"}
 MKL_BRANCHES |= {11: "AVX-512 MIC", 12: "AVX2", 13: "AVX-512", 14: "AVX-512 E1"}
@@ -63,13 +65,13 @@ class Report(NamedTuple):
         return bool(self.set_threads) and self.threading not in ("serial", "sequential")
 
 
-def probe(path: str, identity: str, threading: str = "") -> Report:
+def probe(path: str, identity: str, threading: str = "", kernels: str = "") -> Report:
     """The report on the file at `path`; `identity` is the file that the cache knows it by."""
-    key = _key(identity, threading)
+    key = _key(identity, threading, kernels)
     known = _cached().get(key)
     if known is not None:
         return Report(**{**known, "extensions": tuple(known["extensions"])})
-    report = _ask_child(path, threading)
+    report = _ask_child(path, threading, kernels)
     if "did not answer" not in report.failure:  # a busy machine is no fact about the library
         _remember(key, report)
     return report
@@ -196,12 +198,15 @@ def _text(handle: ctypes.CDLL, name: str) -> str:
     return str((function() or b"").decode(errors="replace"))
 
 
-def _ask_child(path: str, threading: str) -> Report:
+def _ask_child(path: str, threading: str, kernels: str) -> Report:
     if not sys.executable:  # an embedded interpreter: there is no child to ask
         return _examined(path, threading)
     command = [sys.executable, "-I", "-S", __file__, path, threading]
+    environment = {**os.environ, **dict.fromkeys(KERNEL_VARIABLES, kernels)} if kernels else None
     try:
-        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            command, capture_output=True, timeout=TIMEOUT, text=True, errors="replace", check=False, env=environment
+        )
     except subprocess.TimeoutExpired:
         return Report(failure=f"it did not answer within {TIMEOUT:g} s of being loaded")
     for line in done.stdout.splitlines():
@@ -226,9 +231,9 @@ def _examined(path: str, threading: str) -> Report:
         return Report(failure=str(error))
 
 
-def _key(identity: str, threading: str) -> str:
+def _key(identity: str, threading: str, kernels: str) -> str:
     """What a report depends on: the file, the CPU, the interpreter and the variables that choose kernels."""
-    facts = [SCHEMA, identity, threading, _cpu(), platform.machine(), sys.implementation.cache_tag]
+    facts = [SCHEMA, identity, threading, kernels, _cpu(), platform.machine(), sys.implementation.cache_tag]
     try:
         status = os.stat(identity)
         facts += [status.st_size, status.st_mtime_ns]
@@ -264,14 +269,18 @@ def _cached() -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+_writing = Lock()
+
+
 def _remember(key: str, report: Report) -> None:
     """Add a report to the cache, which may be absent, broken or read-only: it only saves time."""
     try:
         path = cache_file()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as part:
+        with _writing, tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as part:
             json.dump({**_cached(), key: report._asdict()}, part)
-        os.replace(part.name, path)
+            part.flush()
+            os.replace(part.name, path)
     except (OSError, RuntimeError):
         return
 

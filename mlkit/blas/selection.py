@@ -69,7 +69,14 @@ def available() -> list[tuple[Candidate, Report]]:
 
 
 def find(name: str) -> Candidate:
-    """The candidate of that name or path; LibraryNotFound lists what there is."""
+    """The candidate of that name or path; LibraryNotFound lists what there is.
+
+    A kernel set may follow a colon, in the library's own words: "openblas:SkylakeX", "blis:zen3".
+    """
+    base, colon, kernels = name.rpartition(":")
+    if colon and kernels and not os.path.exists(name):
+        candidate = find(base)
+        return candidate._replace(name=f"{candidate.name}:{kernels}", kernels=kernels)
     if os.sep in name:
         if not os.path.exists(name):
             raise LibraryNotFound(f"there is no file {name}")

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     rows: list[bench.Row] = []
     try:
         with show.Progress() as tell:
-            for row in bench.contest(
+            for row in bench.compete(
                 libraries, counts, workloads, options.seed, options.epochs, 0.25 if options.quick else 1.0, tell
             ):
                 rows.append(row)

@@ -175,3 +175,51 @@ def test_a_second_mkl_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "report", lambda candidate: blas.Report(vendor="mkl"))
     with pytest.raises(BlasError, match="second MKL"):
         module.load(blas.Candidate("mkl", "/opt/two/libmkl_rt.so.2", "path"))
+
+
+def kernel_sets():
+    """(library, a kernel set that it has and this CPU can run) for OpenBLAS and BLIS."""
+    found = [(name, blas.resolve(name).report) for name in (candidate.name for candidate, r in blas.available() if not r.failure)]
+    sets = {"openblas": "Prescott", "blis": "25"}  # SSE3; and plain C, which BLIS 0.9 knows by its number only
+    return [
+        (name, sets[r.vendor])
+        for name, r in found
+        if name in ("openblas", "blis") and r.vendor in sets and os.uname().machine == "x86_64"
+    ]
+
+
+@pytest.mark.parametrize(("name", "kernels"), kernel_sets())
+def test_a_kernel_set_is_asked_for_behind_a_colon(name, kernels):
+    code = f"""
+        import os
+        import numpy as np
+        from mlkit import blas
+        before = dict(os.environ)
+        library = blas.use("{name}:{kernels}")
+        assert dict(os.environ) == before
+        a = np.arange(12.0).reshape(3, 4)
+        assert np.array_equal(blas.gemm(a, a.T), np.matmul(a, a.T))
+        print(library.name, library.report.kernels)
+        try:
+            blas.use("{name}:other")
+        except blas.Library.__init__.__globals__["BlasError"] as error:
+            print(error)
+    """
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.split()[0] == f"{name}:{kernels}"
+    assert kernels.isdigit() or first.split()[1] == kernels
+    assert "loaded from the same file" in second or "no kernels" in second
+
+
+def test_kernels_that_a_library_lacks_are_refused():
+    if "openblas" in [candidate.name for candidate, _ in blas.available()]:
+        with pytest.raises(BlasError):
+            blas.use("openblas:Nonsense")
+
+
+def test_kernels_of_a_library_that_numpy_loaded_cannot_be_chosen():
+    if "numpy" in [candidate.name for candidate, _ in blas.available()] and blas.resolve("numpy").report.vendor == "openblas":
+        done = run("from mlkit import blas; blas.use('numpy:Prescott')")
+        assert "in this process already" in done.stderr or "no kernels" in done.stderr

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from mlkit import bench, blas, cli
+from mlkit.bench import contest
 
 NAMES = [candidate.name for candidate, report in blas.available() if not report.failure]
 
@@ -51,30 +52,30 @@ def test_bench_of_chosen_libraries_and_counts():
 
 def test_a_library_that_crashes_is_a_row_and_the_others_go_on(monkeypatch):
     rows = []
-    for row in bench.contest([NAMES[0], "/nowhere/libblas.so"], [1], ["digits"], share=0.1):
+    for row in bench.compete([NAMES[0], "/nowhere/libblas.so"], [1], ["digits"], share=0.1):
         rows.append(row)
     assert [bool(row.failure) for row in rows] == [False, True]
     assert "no file" in rows[1].failure
     assert "failed" in bench.sentence(rows)
 
 
-def test_a_worker_that_is_killed_is_a_row_and_the_others_go_on():
-    killed = []
+def test_a_worker_that_is_killed_is_a_row_and_the_others_go_on(monkeypatch):
+    workers = []
+
+    class Watched(contest.Entry):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            workers.append(self)
 
     def tell(done, total, text):
-        if text.startswith("digits") and not killed:
-            for line in subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout.splitlines():
-                if "mlkit.bench.worker" in line and f" {NAMES[-1]} 1" in line and str(os.getpid()) not in line.split()[:1]:
-                    killed.append(int(line.split()[0]))
-                    os.kill(killed[0], signal.SIGKILL)
-                    break
+        if text.startswith("digits"):
+            workers[-1]._process.kill()
 
-    rows = list(bench.contest([NAMES[0], NAMES[-1]] if len(NAMES) > 1 else [NAMES[0]], [1], ["digits"], share=0.1, tell=tell))
-    assert killed
-    assert rows[-1].failure == "killed by SIGKILL"
-    if len(rows) > 1:
-        assert not rows[0].failure
-        assert rows[0].score > 0.2
+    monkeypatch.setattr(contest, "Entry", Watched)
+    rows = list(bench.compete([NAMES[0], NAMES[-1]], [1], ["digits"], share=0.1, tell=tell))
+    assert rows[1].failure == "killed by SIGKILL"
+    assert not rows[0].failure
+    assert rows[0].score > 0.2
     assert "killed by SIGKILL" in str(bench.table(rows))
 
 
