@@ -141,7 +141,8 @@ class Tensor(Value):
         if gradient is None:
             if self.size != 1:
                 raise ShapeError(f"backward() of shape {self.shape} needs the gradient of that shape; a scalar does not")
-            return k.row(1, 1, self.dtype).reshape(self.shape)
+            one = k.scalar(1, self.dtype)
+            return one if self.data.ndim == 0 else one.reshape(self.shape)
         array = gradient.data if isinstance(gradient, Tensor) else np.asarray(gradient, self.dtype)
         if array.shape != self.shape or array.dtype != self.dtype:
             raise ShapeError(f"the gradient has shape {array.shape}, {array.dtype}; the value {self.shape}, {self.dtype}")
@@ -237,6 +238,11 @@ def primitive(function: Callable[..., tuple[Array, Backward]]) -> Callable[..., 
 
     recorded.on_arrays = function  # type: ignore[attr-defined]
     return recorded
+
+
+def is_one(gradient: Array) -> bool:
+    """Whether this is the gradient that a scalar's `backward()` begins with, so that nothing need be multiplied by it."""
+    return gradient is k.scalar(1, gradient.dtype)
 
 
 def _constant(x: Any, inputs: Sequence[Any]) -> Any:

@@ -1,11 +1,11 @@
 """NumPy's calls as kernels: each writes into `out`, or into memory from `empty`."""
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
-from .call import Bound, binding, call, empty, kernel, row_starts
+from .call import Bound, binding, call, empty, kernel, row, row_starts, scalar
 from .memory import Array
 
 Axes = tuple[int, ...]
@@ -37,6 +37,16 @@ def maximum(a: Array, b: Array, out: Array | None = None) -> Array:
 
 def minimum(a: Array, b: Array, out: Array | None = None) -> Array:
     return call(smaller, a, b, _result(a, b) if out is None else out)
+
+
+def at_least(bound: float, a: Array, out: Array | None = None) -> Array:
+    """`max(a, bound)` for a number that never changes."""
+    return call(clamped_below, bound, a, empty(a.shape, a.dtype) if out is None else out)
+
+
+def at_most(bound: float, a: Array, out: Array | None = None) -> Array:
+    """`min(a, bound)` for a number that never changes."""
+    return call(clamped_above, bound, a, empty(a.shape, a.dtype) if out is None else out)
 
 
 def copysign(a: Array, b: Array, out: Array | None = None) -> Array:
@@ -150,6 +160,16 @@ def smaller(a: Array, b: Array, out: Array) -> None:
 
 
 @kernel
+def clamped_below(bound: float, a: Array, out: Array) -> None:
+    np.maximum(a, scalar(bound, a.dtype), out=out)
+
+
+@kernel
+def clamped_above(bound: float, a: Array, out: Array) -> None:
+    np.minimum(a, scalar(bound, a.dtype), out=out)
+
+
+@kernel
 def copied(a: Array, out: Array) -> None:
     np.copyto(out, a, casting="unsafe")
 
@@ -186,12 +206,27 @@ def added_at(where: Array, values: Array | float, out: Array) -> None:
 
 @binding(larger)
 def _(a: Array, b: Array, out: Array) -> Bound:
-    return partial(np.maximum, a, b, out=out), ()  # a positional out is deprecated for maximum
+    return _into(np.maximum, a, b, out)
 
 
 @binding(smaller)
 def _(a: Array, b: Array, out: Array) -> Bound:
-    return partial(np.minimum, a, b, out=out), ()
+    return _into(np.minimum, a, b, out)
+
+
+@binding(clamped_below)
+def _(bound: float, a: Array, out: Array) -> Bound:
+    return _into(np.maximum, *_in_rows(bound, a, out))
+
+
+@binding(clamped_above)
+def _(bound: float, a: Array, out: Array) -> Bound:
+    return _into(np.minimum, *_in_rows(bound, a, out))
+
+
+@binding(copied)
+def _(a: Array, out: Array) -> Bound:
+    return np.copyto, (out, a, "unsafe")
 
 
 @binding(summed)
@@ -214,6 +249,25 @@ def _result(a: Array, b: Array, dtype: Any = None) -> Array:
     if shape != b.shape and b.ndim and shape[-b.ndim :] != b.shape:
         shape = np.broadcast_shapes(shape, b.shape)
     return empty(shape, a.dtype if dtype is None else dtype)
+
+
+def _into(ufunc: np.ufunc, a: Array, b: Array, out: Array) -> Bound:
+    return partial(ufunc, a, b, out=out), ()  # a positional out is deprecated for maximum and minimum
+
+
+def _in_rows(bound: float, a: Array, out: Array) -> tuple[Array, Array, Array]:
+    """The operands in long rows beside a row of the bound: NumPy's SIMD loops want an array where a scalar would do."""
+    if a.flags.c_contiguous and out.flags.c_contiguous:
+        shape = _rows(a.size)
+        a, out = a.reshape(shape), out.reshape(shape)
+    return a, row(bound, a.shape[-1] if a.ndim else 1, a.dtype), out
+
+
+@lru_cache(1024)
+def _rows(size: int) -> tuple[int, ...]:
+    """One row, or rows of the greatest length up to 8192 in which `size` elements lie without a rest."""
+    length = next((n for n in range(size if size < 8192 else 8192, 0, -1) if size % n == 0), 1)
+    return (size,) if length == size else (-1, length)
 
 
 def _reduced(a: Array, axes: Axes, keepdims: bool) -> Array:

@@ -23,22 +23,23 @@ class Activation(NamedTuple):
 
 
 def _relu(x: Array, out: Array | None) -> Array:
-    return k.maximum(x, constant(0, x), out=out)
+    return k.at_least(0.0, x, out=out)
 
 
 def _relu_gradient(dy: Array, y: Array, out: Array | None) -> Array:
-    return k.multiply(dy, k.greater(y, constant(0, y)), out=out)
+    return k.multiply(dy, k.greater(y, k.scalar(0, y.dtype)), out=out)
 
 
 def _sigmoid(x: Array, out: Array | None) -> Array:
-    limit = constant(87 if x.dtype == np.float32 else 708, x)  # beyond it exp overflows, and the result is 0 anyway
-    y = k.minimum(k.negative(x, out=out), limit, out=out)
-    return k.reciprocal(k.add(k.exp(y, out=y), k.scalar(1, x.dtype), out=y), out=y)
+    limit = 87.0 if x.dtype == np.float32 else 708.0  # beyond it exp overflows, and the result is 0 anyway
+    y = k.negative(x, out=out)
+    y = k.exp(k.at_most(limit, y, out=y), out=y)
+    return k.reciprocal(k.add(y, k.scalar(1, x.dtype), out=y), out=y)
 
 
 def _sigmoid_gradient(dy: Array, y: Array, out: Array | None) -> Array:
-    slope = k.multiply(y, k.subtract(k.scalar(1, y.dtype), y))
-    return k.multiply(dy, slope, out=slope if out is None else out)
+    slope = k.subtract(k.scalar(1, y.dtype), y)
+    return k.multiply(dy, k.multiply(y, slope, out=slope), out=slope if out is None else out)
 
 
 def _tanh(x: Array, out: Array | None) -> Array:
@@ -52,13 +53,15 @@ def _tanh_gradient(dy: Array, y: Array, out: Array | None) -> Array:
 
 
 def _hardsigmoid(x: Array, out: Array | None) -> Array:
-    y = k.add(k.multiply(x, k.scalar(1 / 6, x.dtype), out=out), k.scalar(0.5, x.dtype), out=out)
-    return k.minimum(k.maximum(y, constant(0, x), out=y), constant(1, x), out=y)
+    y = k.multiply(x, k.scalar(1 / 6, x.dtype), out=out)
+    y = k.add(y, k.scalar(0.5, x.dtype), out=y)
+    return k.at_most(1.0, k.at_least(0.0, y, out=y), out=y)
 
 
 def _hardsigmoid_gradient(dy: Array, y: Array, out: Array | None) -> Array:
-    inside = k.logical_and(k.greater(y, constant(0, y)), k.less(y, constant(1, y)))
-    return k.multiply(k.multiply(dy, inside, out=out), k.scalar(1 / 6, y.dtype), out=out)
+    inside = k.logical_and(k.greater(y, k.scalar(0, y.dtype)), k.less(y, k.scalar(1, y.dtype)))
+    dx = k.multiply(dy, inside, out=out)
+    return k.multiply(dx, k.scalar(1 / 6, y.dtype), out=dx)
 
 
 FUSED = {
@@ -131,11 +134,6 @@ def log_softmax(x: Array, axis: int = -1) -> Primitive:
         return (dx,)
 
     return y, backward
-
-
-def constant(value: float, x: Array) -> Array:
-    """A number in the form in which it meets `x` fastest."""
-    return k.row(value, x.shape[-1], x.dtype) if x.ndim else k.scalar(value, x.dtype)
 
 
 def _axis(x: Array, axis: int) -> int:

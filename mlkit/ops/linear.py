@@ -13,9 +13,11 @@ def linear(x: Array, weight: Array, bias: Array | None = None, activation: str |
     """`activation(x @ weight.T + bias)`: (…, in), (out, in), (out,) -> (…, out); activation is a name in FUSED."""
     _check(x, weight, bias, activation)
     rows = x if x.ndim == 2 else _rows(x)
-    y = gemm(rows, weight.T)
-    if bias is not None:
-        k.add(y, bias, out=y)
+    if bias is None:
+        y = gemm(rows, weight.T)
+    else:  # the product is added to the bias: filling rows with it costs half of adding it to them
+        y = k.copy(bias, out=k.empty((len(rows), len(bias)), x.dtype))
+        gemm(rows, weight.T, out=y, beta=1.0)
     function = FUSED[activation] if activation else None
     if function:
         function.value(y, y)

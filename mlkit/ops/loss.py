@@ -8,8 +8,8 @@ from .. import kernels as k
 from ..blas import dot
 from ..errors import ArgumentError, DataError, DtypeError, ShapeError
 from ..kernels import Array
-from ..tensor import Backward, primitive
-from .activation import _sigmoid, constant
+from ..tensor import Backward, is_one, primitive
+from .activation import _sigmoid
 
 Primitive = tuple[Array, Backward]
 
@@ -27,9 +27,9 @@ def mse_loss(x: Array, target: Array, reduction: str = "mean") -> Primitive:
         loss = _reduced(k.square(difference), reduction)
 
     def slope(scale: Array, out: Array | None) -> Array:
-        return k.multiply(difference, k.multiply(scale, k.scalar(2, x.dtype)), out=out)
+        return k.multiply(difference, scale, out=out)
 
-    return loss, _backward(slope, x, reduction)
+    return loss, _backward(slope, x, reduction, factor=2.0)
 
 
 @primitive
@@ -51,7 +51,7 @@ def huber_loss(x: Array, target: Array, reduction: str = "mean", delta: float = 
     if not delta > 0:
         raise ArgumentError(f"huber_loss: delta is {delta}; it must be above 0")
     difference = k.subtract(x, target)
-    near = k.minimum(k.absolute(difference), constant(delta, x))  # min(|d|, delta)
+    near = k.at_most(delta, k.absolute(difference))  # min(|d|, delta)
     far = k.subtract(k.absolute(difference), k.multiply(near, k.scalar(0.5, x.dtype)))
     loss = _reduced(k.multiply(near, far), reduction)
 
@@ -66,7 +66,7 @@ def binary_cross_entropy_with_logits(x: Array, target: Array, reduction: str = "
     """`-t log s - (1 - t) log(1 - s)` for s = sigmoid(x), as `max(x, 0) - x t + log(1 + exp(-|x|))`"""
     _check(x, target)
     small = k.log1p(k.exp(k.negative(k.absolute(x))))
-    loss = k.add(k.subtract(k.maximum(x, constant(0, x)), k.multiply(x, target)), small, out=small)
+    loss = k.add(k.subtract(k.at_least(0.0, x), k.multiply(x, target)), small, out=small)
 
     def slope(scale: Array, out: Array | None) -> Array:
         return k.multiply(k.subtract(_sigmoid(x, None), target), scale, out=out)
@@ -78,15 +78,15 @@ def binary_cross_entropy_with_logits(x: Array, target: Array, reduction: str = "
 def binary_cross_entropy(x: Array, target: Array, reduction: str = "mean") -> Primitive:
     """`-t log x - (1 - t) log(1 - x)` for probabilities x; logarithms count as at least -100, as in PyTorch"""
     _check(x, target)
-    one, floor = k.scalar(1, x.dtype), constant(-100, x)
-    smallest = constant(np.finfo(x.dtype).tiny, x)  # its logarithm is above -100 in float32, below in float64
+    one = k.scalar(1, x.dtype)
+    smallest = float(np.finfo(x.dtype).tiny)  # its logarithm is above -100 in float32, below in float64
     rest = k.subtract(one, x)
-    yes, no = (k.maximum(k.log(k.maximum(p, smallest)), floor) for p in (x, rest))
+    yes, no = (k.at_least(-100.0, k.log(k.at_least(smallest, p))) for p in (x, rest))
     absent = k.subtract(one, target)
     loss = k.negative(k.add(k.multiply(target, yes), k.multiply(absent, no)))
 
     def slope(scale: Array, out: Array | None) -> Array:
-        spread = k.maximum(k.multiply(x, rest), constant(1e-12, x))
+        spread = k.at_least(1e-12, k.multiply(x, rest))
         return k.multiply(k.divide(k.subtract(x, target), spread), scale, out=out)
 
     return _reduced(loss, reduction), _backward(slope, x, reduction)
@@ -164,12 +164,14 @@ def _reduced(losses: Array, reduction: str) -> Array:
     return total if reduction == "sum" else k.multiply(total, k.scalar(share, losses.dtype), out=total)
 
 
-def _backward(slope: Callable[[Array, Array | None], Array], losses: Array, reduction: str) -> Backward:
-    """The backward of a loss whose elements have the given slope; the target gets no gradient."""
-    share = k.scalar(_share(losses, reduction), losses.dtype)
+def _backward(
+    slope: Callable[[Array, Array | None], Array], losses: Array, reduction: str, factor: float = 1.0
+) -> Backward:
+    """The backward of a loss whose elements have `factor` times the given slope; the target gets no gradient."""
+    share = k.scalar(factor * _share(losses, reduction), losses.dtype)
 
     def backward(dloss: Array):  # type: ignore[no-untyped-def]
-        scale = dloss if reduction != "mean" else k.multiply(dloss, share)
+        scale = share if is_one(dloss) else k.multiply(dloss, share)
         return (lambda out: slope(scale, out), None)
 
     return backward

@@ -30,7 +30,7 @@ class Captured:
         self._lock = Lock()  # a plan has one arena
 
     def __call__(self, *inputs: Any) -> Any:
-        if self.eager or capturing():
+        if self.eager or (k.observing() is not None and capturing()):
             return self.step(*inputs)
         arrays = [x.data if isinstance(x, Value) else x if isinstance(x, np.ndarray) else np.asarray(x) for x in inputs]
         signature = tuple((x.shape, x.dtype) for x in arrays)
