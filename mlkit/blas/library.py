@@ -37,13 +37,18 @@ class Library:
         self.integer = ctypes.c_int64 if report.int64 else ctypes.c_int
         self.largest = 2**63 - 1 if report.int64 else 2**31 - 1  # a dimension or stride that it can be given
         self.gemm, self.gemv = ({dtype: self.routine(name, dtype) for dtype in LETTERS} for name in ("gemm", "gemv"))
-        self.batch_strided = {dtype: self.routine("gemm_batch_strided", dtype) for dtype in LETTERS}
+        self.batch_strided = {
+            dtype: self.routine("gemm_batch_strided", dtype) if letter in report.stacks else None
+            for dtype, letter in LETTERS.items()
+        }
         self.axpby = {dtype: self.routine("axpby", dtype) for dtype in LETTERS}
         # An OpenMP OpenBLAS keeps its count for each thread of the program; the others keep one for the process.
         self.scope = "thread" if report.vendor == "openblas" and report.threading == "openmp" else "process"
         self._get, self._set = (self._control(name) for name in (report.get_threads, report.set_threads))
         if self.scope == "thread":  # its own getter lags behind OpenMP's count, which is the one that it obeys
             self._get = self._control("omp_get_max_threads") or self._get
+        if report.vendor == "mkl":
+            handle.MKL_Set_Dynamic(0)  # the count that is set is the count that runs, as with the others
         self._requests: list[tuple[object, int]] = []  # the counts asked for by `using` blocks, the latest last
         self._base = threads.default()
         self._settled = threading.local()
@@ -117,9 +122,12 @@ class Library:
         return self._requests[-1][1] if self._requests else self._base
 
     def _apply(self) -> None:
-        if self._set is not None:
-            self._settled.count = self._wanted
-            self._set(self._wanted)
+        if self._set is None:
+            return
+        self._settled.count = self._wanted
+        if self.report.vendor == "mkl":  # a count of this thread's own, as threadpoolctl 3.8 leaves one, would win
+            self._handle.MKL_Set_Num_Threads_Local(0)
+        self._set(self._wanted)
 
     def _control(self, name: str) -> Any:
         return probe.symbol(self._handle, name) if name and self.report.adjustable else None

@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
-SCHEMA = 3  # of the cache
+SCHEMA = 5  # of the cache
 TIMEOUT = 30.0  # seconds until a library that does not answer is given up
 FLAGS = getattr(os, "RTLD_NOW", 0) | getattr(os, "RTLD_LOCAL", 0) | getattr(os, "RTLD_DEEPBIND", 0)
 
@@ -57,6 +57,7 @@ class Report(NamedTuple):
     get_threads: str = ""  # the symbols that read and set its thread count, if there are any
     set_threads: str = ""
     extensions: tuple[str, ...] = ()
+    stacks: str = ""  # the precisions, of s d c z, in which its gemm_batch_strided is right
     failure: str = ""
 
     @property
@@ -110,6 +111,7 @@ def examine(path: str, threading: str = "") -> Report:
         prefix, suffix, int64, vendor, version, kernels, threading or found,
         get if controlled else "", set_ if controlled else "",
         tuple(e for e in EXTENSIONS if any(symbol(handle, f"{prefix}cblas_{t}{e}{suffix}") for t in "sc")),
+        "".join(t for t in "sdcz" if _stacks_are_right(symbol(handle, f"{prefix}cblas_{t}gemm_batch_strided{suffix}"), t, int64)),
     )  # fmt: skip
 
 
@@ -140,6 +142,29 @@ def _multiply(gemm: Any, real: Any, int64: bool) -> None:
             raise OSError(f"its gemm of two integer matrices is wrong at ({i}, {j})")
 
 
+def _stacks_are_right(gemm: Any, letter: str, int64: bool) -> bool:
+    """Two products of integers in one call. OpenBLAS 0.3.34 gets them wrong in both complex precisions."""
+    if gemm is None:
+        return False
+    size, count, parts = 3, 2, 2 if letter in "cz" else 1
+    real, integer = ctypes.c_float if letter in "sc" else ctypes.c_double, ctypes.c_int64 if int64 else ctypes.c_int
+    cells = size * size
+    a, b = ([complex(i % p - 2, i % q - 1 if parts == 2 else 0) for i in range(count * cells)] for p, q in ((5, 3), (7, 4)))
+    left, right = ((real * (parts * len(x)))(*(y for z in x for y in (z.real, z.imag)[:parts])) for x in (a, b))
+    out = (real * (parts * count * cells))()
+    one, zero = (ctypes.byref((real * 2)(x, 0)) if parts == 2 else real(x) for x in (1, 0))
+    n, step, row_major, plain = integer(size), integer(cells), 101, 111
+    gemm.restype = None
+    operands = left, n, step, right, n, step, zero, out, n, step
+    gemm(row_major, plain, plain, n, n, n, one, *operands, integer(count))
+    for s, i, j in product(range(count), range(size), range(size)):
+        exact = sum(a[s * cells + i * size + p] * b[s * cells + p * size + j] for p in range(size))
+        at = parts * (s * cells + i * size + j)
+        if complex(*out[at : at + parts]) != exact:
+            return False
+    return True
+
+
 def _vendor(handle: ctypes.CDLL, path: str, affix: tuple[str, str]) -> str:
     prefix, suffix = affix
     signs = (
@@ -167,7 +192,7 @@ def _details(handle: ctypes.CDLL, vendor: str, path: str, affix: tuple[str, str]
     if vendor == "mkl":
         buffer = ctypes.create_string_buffer(256)
         handle.MKL_Get_Version_String(buffer, 256)
-        found = re.search(r"Version (\d\S*)", buffer.value.decode())
+        found = re.search(r"Version (\d[\d.]*)", buffer.value.decode())
         branch = symbol(handle, "MKL_CBWR_Get_Auto_Branch")
         return found.group(1) if found else "", MKL_BRANCHES.get(branch(), "") if branch else "", "sequential"
     found = re.search(r"\.so\.(\d+\.\d[\d.]*)$", os.path.realpath(path))  # ATLAS and the reference do not tell

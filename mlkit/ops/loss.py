@@ -164,9 +164,7 @@ def _reduced(losses: Array, reduction: str) -> Array:
     return total if reduction == "sum" else k.multiply(total, k.scalar(share, losses.dtype), out=total)
 
 
-def _backward(
-    slope: Callable[[Array, Array | None], Array], losses: Array, reduction: str, factor: float = 1.0
-) -> Backward:
+def _backward(slope: Callable[[Array, Array | None], Array], losses: Array, reduction: str, factor: float = 1.0) -> Backward:
     """The backward of a loss whose elements have `factor` times the given slope; the target gets no gradient."""
     share = k.scalar(factor * _share(losses, reduction), losses.dtype)
 
