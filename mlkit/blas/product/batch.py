@@ -22,11 +22,12 @@ from .matrix import (
     flops,
     multiply,
     nothing_to_multiply,
+    readable,
     require_out,
     scale,
     through,
 )
-from .operand import check_dtypes, check_out, layout, overlap, pointer, refuse_too_large, scalar
+from .operand import check_dtypes, check_out, data_address, layout, overlap, pointer, refuse_too_large, scalar
 
 WORTH_A_THREAD = 1_000_000  # FLOPs for each worker: below, handing over takes longer than it saves
 
@@ -83,8 +84,9 @@ def _bind_stack(a: Array, b: Array, alpha: Factor, beta: Factor, out: Array) -> 
         raise ShapeError(f"stacks {a.shape} @ {b.shape} -> {out.shape} do not fit")  # an altered plan, at most
     check_dtypes("gemm", a, b, out)
     library, dtype, integer = current(), a.dtype, current().integer
-    layouts = [layout(x[0]) for x in (a, b, out)]
-    (ta, lda, pa), (tb, ldb, pb), (tc, ldc, pc) = layouts  # type: ignore[misc]  # the caller saw to it
+    layouts = [layout(x.shape[1:], x.strides[1:], x.itemsize) for x in (a, b, out)]
+    (ta, lda), (tb, ldb), (tc, ldc) = layouts  # type: ignore[misc]  # the caller saw to it
+    pa, pb, pc = map(data_address, (a, b, out))
     count, m, inner, n = len(a), a.shape[1], a.shape[2], b.shape[2]
     sa, sb, sc = (x.strides[0] // x.itemsize if count > 1 else 0 for x in (a, b, out))
     refuse_too_large(library, m, n, inner, lda, ldb, ldc, sa, sb, sc, count)
@@ -147,7 +149,7 @@ def _merge(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 
 
 def _readable(x: Array) -> bool:
-    return layout(x[0]) is not None and x.strides[0] >= 0 and x.strides[0] % x.itemsize == 0
+    return readable(x[0]) and x.strides[0] >= 0 and x.strides[0] % x.itemsize == 0
 
 
 def _copied(x: Array) -> Array:

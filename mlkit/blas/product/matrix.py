@@ -1,45 +1,57 @@
 """One product of two matrices: ?gemm, or ?gemv where a side has size 1."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ... import kernels as k
 from ...errors import ArgumentError, ShapeError
 from ...kernels import Array, Bound
-from ..library import LETTERS
+from ..library import LETTERS, Dtype, Library
 from ..selection import current
-from .operand import check_dtypes, check_out, layout, overlap, pointer, refuse_too_large, scalar
+from .operand import check_dtypes, check_out, data_address, layout, overlap, pointer, reach, refuse_too_large, scalar
 
 ROW_MAJOR, COLUMN_MAJOR = 101, 102
 PLAIN, TRANSPOSED = 111, 112
 Factor = complex | Array  # a number, or a 0-d array that is read at each call
+Sizes = tuple[int, ...]
+Layout = tuple[bool, int]
+Fill = Callable[[int, int, int], tuple[Any, ...]]
 
 
 def multiply(a: Array, b: Array, out: Array | None, alpha: Factor, beta: Factor) -> Array:
     """`gemm` for two matrices."""
+    recipe = _recipe_of(a, b, out, alpha, beta)
+    if recipe is not None:
+        target = k.empty(recipe.shape, a.dtype) if out is None else out
+        arguments = recipe.arguments(a, b, target)
+        if arguments is not None:
+            k.run(matrix_product, (a, b, alpha, beta, target), (recipe.routine, arguments))
+            return target
+    return _multiply_otherwise(a, b, out, alpha, beta)
+
+
+def _multiply_otherwise(a: Array, b: Array, out: Array | None, alpha: Factor, beta: Factor) -> Array:
+    """The products that are no single call: refused ones, sizes of zero, overlap, operands to be copied first."""
     (m, inner), (rows, n) = a.shape, b.shape
     if inner != rows:
         raise ShapeError(f"gemm: {a.shape} @ {b.shape}: the inner dimensions {inner} and {rows} differ")
-    dtype = a.dtype
-    if dtype not in LETTERS or b.dtype != dtype:
-        check_dtypes("gemm", a, b)
+    check_dtypes("gemm", a, b)
     if out is None:
         require_out(beta)
-        out = k.empty((m, n), dtype)
+        out = k.empty((m, n), a.dtype)
     else:
-        check_out(out, (m, n), dtype)
-        if overlap(out, a, b):
-            return through(multiply, a, b, out, alpha, beta)
+        check_out(out, (m, n), a.dtype)
     if nothing_to_multiply(m, n, inner, alpha):
         return scale(out, beta)
-    bound = _bind_in_place(a, b, alpha, beta, out)
-    if bound is None:
-        return _copied(a, b, out, alpha, beta)
-    k.run(matrix_product, (a, b, alpha, beta, out), bound)
-    return out
+    if overlap(out, a, b) or not readable(out):
+        return through(multiply, a, b, out, alpha, beta)
+    if readable(a) and readable(b):
+        refuse_too_large(current(), m, n, inner, *(stride // a.itemsize for x in (a, b, out) for stride in x.strides))
+    a, b = (x if readable(x) else k.copy(x) for x in (a, b))
+    return multiply(a, b, out, alpha, beta)
 
 
 def bind(a: Array, b: Array, out: Array, alpha: Factor = 1.0, beta: Factor = 0.0) -> Callable[[], Any]:
@@ -55,10 +67,11 @@ def bind(a: Array, b: Array, out: Array, alpha: Factor = 1.0, beta: Factor = 0.0
         raise ArgumentError("bind: `out` overlaps an operand")
     if nothing_to_multiply(out.shape[0], out.shape[1], a.shape[1], alpha):
         return partial(scale, out, beta)
-    bound = _bind_in_place(a, b, alpha, beta, out)
-    if bound is None:
+    recipe = _recipe_of(a, b, out, alpha, beta)
+    arguments = recipe and recipe.arguments(a, b, out)
+    if recipe is None or arguments is None:
         raise ArgumentError(f"bind: strides {a.strides}, {b.strides}, {out.strides} cannot be read in place: copy first")
-    call = partial(bound[0], *bound[1])
+    call = partial(recipe.routine, *arguments)
     call.__dict__["arrays"] = a, b, out  # raw pointers keep nothing alive
     return call
 
@@ -72,11 +85,11 @@ def matrix_product(a: Array, b: Array, alpha: Factor, beta: Factor, out: Array) 
 
 @k.binding(matrix_product)
 def _bind_product(a: Array, b: Array, alpha: Factor, beta: Factor, out: Array) -> Bound:
-    check_dtypes("gemm", a, b, out)
-    bound = _bind_in_place(a, b, alpha, beta, out) if out.shape == (a.shape[0], b.shape[1]) else None
-    if bound is None or a.shape[1] != b.shape[0]:  # no plan that was captured gets here, an altered file might
+    recipe = _recipe_of(a, b, out, alpha, beta)
+    arguments = recipe and recipe.arguments(a, b, out)
+    if recipe is None or arguments is None:  # no plan that was captured gets here, an altered file might
         raise ShapeError(f"gemm: {a.shape} @ {b.shape} -> {out.shape} is no product that can be made in place")
-    return bound
+    return recipe.routine, arguments
 
 
 @k.counting(matrix_product)
@@ -89,38 +102,98 @@ def flops(a: Array, b: Array) -> int:
     return int((8 if a.dtype.kind == "c" else 2) * a.size * b.shape[-1])
 
 
-def _bind_in_place(a: Array, b: Array, alpha: Factor, beta: Factor, out: Array) -> Bound | None:
-    """The CBLAS call, or None if an operand must be copied first."""
-    left, right, target = layout(a), layout(b), layout(out)
-    if left is None or right is None or target is None:
+class Recipe(NamedTuple):
+    """A call of ?gemm or ?gemv, but for the addresses."""
+
+    routine: Any
+    shape: tuple[int, int]  # of the result
+    fill: Callable[[int, int, int], tuple[Any, ...]]  # addresses of a, b, out -> arguments
+    reaches: tuple[int, int, int]  # bytes that a, b, out span
+    misaligned: int  # bits that no address may have
+
+    def arguments(self, a: Array, b: Array, out: Array) -> tuple[Any, ...] | None:
+        """The arguments for these arrays, or None if one is misaligned or `out` overlaps another or is read-only."""
+        left, right, target = data_address(a), data_address(b), data_address(out)
+        na, nb, nc = self.reaches
+        if (left | right | target) & self.misaligned or not out.flags.writeable:
+            return None
+        if (left < target + nc and target < left + na) or (right < target + nc and target < right + nb):
+            return None
+        return self.fill(left, right, target)
+
+
+def _recipe_of(a: Array, b: Array, out: Array | None, alpha: Factor, beta: Factor) -> Recipe | None:
+    """The recipe for such operands in the library in force: looked up, because finding it takes longer than using it."""
+    find: Callable[..., Recipe | None] = (
+        _recipe.__wrapped__ if isinstance(alpha, np.ndarray) or isinstance(beta, np.ndarray) else _recipe
+    )
+    if out is None:
+        return find(current(), a.dtype, a.shape, a.strides, b.dtype, b.shape, b.strides, None, (), (), alpha, beta)
+    return find(current(), a.dtype, a.shape, a.strides, b.dtype, b.shape, b.strides, out.dtype, out.shape, out.strides, alpha, beta)
+
+
+@lru_cache(4096)
+def _recipe(
+    library: Library, dtype: Dtype, a_shape: Sizes, a_strides: Sizes, b_dtype: Dtype, b_shape: Sizes, b_strides: Sizes,
+    out_dtype: Dtype | None, out_shape: Sizes, out_strides: Sizes, alpha: Factor, beta: Factor,
+) -> Recipe | None:  # fmt: skip
+    """The CBLAS call for such operands, or None where it takes more than one, or none."""
+    (m, inner), (rows, n), item = a_shape, b_shape, dtype.itemsize
+    if out_dtype is None:
+        out_dtype, out_shape, out_strides = dtype, (m, n), (n * item, item)
+        if isinstance(beta, np.ndarray) or beta:
+            return None
+    if dtype not in LETTERS or not dtype == b_dtype == out_dtype or inner != rows or out_shape != (m, n):
         return None
-    library = current()
-    (m, inner), n, dtype = a.shape, b.shape[1], a.dtype
-    (ta, lda, pa), (tb, ldb, pb), (tc, ldc, pc) = left, right, target
-    if max(m, n, inner, lda, ldb, ldc) > library.largest:
-        refuse_too_large(library, m, n, inner, lda, ldb, ldc)
-    integer, factor, keep = library.integer, scalar(dtype, alpha), scalar(dtype, beta)
+    operands = (a_shape, a_strides), (b_shape, b_strides), (out_shape, out_strides)
+    left, right, target = (layout(shape, strides, item) for shape, strides in operands)
+    if left is None or right is None or target is None or nothing_to_multiply(m, n, inner, alpha):
+        return None
+    if max(m, n, inner, left[1], right[1], target[1]) > library.largest:
+        return None
+    factors = scalar(dtype, alpha), scalar(dtype, beta)
     if n == 1 or m == 1:  # a gemm of such a shape is up to four times slower than the gemv
-        if n == 1:  # y = A x
-            transposed, rows, columns, matrix, ld = ta, m, inner, pa, lda
-            x, incx, incy = pb, 1 if tb else ldb, 1 if tc else ldc
-        else:  # yᵀ = Bᵀ xᵀ
-            transposed, rows, columns, matrix, ld = not tb, n, inner, pb, ldb
-            x, incx, incy = pa, lda if ta else 1, ldc if tc else 1
-        if transposed:
-            rows, columns = columns, rows  # as it lies in memory
-        return library.gemv[dtype], (
-            ROW_MAJOR, TRANSPOSED if transposed else PLAIN, integer(rows), integer(columns),
-            factor, pointer(matrix), integer(ld), pointer(x), integer(incx), keep, pointer(pc), integer(incy),
-        )  # fmt: skip
+        routine, fill = library.gemv[dtype], _gemv(library.integer, m, n, inner, left, right, target, factors)
+    else:
+        routine, fill = library.gemm[dtype], _gemm(library.integer, m, n, inner, left, right, target, factors)
+    reaches = tuple(reach(shape, strides, item) for shape, strides in operands)
+    return Recipe(routine, (m, n), fill, reaches, min(item, 8) - 1)  # type: ignore[arg-type]  # three of them
+
+
+def _gemm(integer: Any, m: int, n: int, inner: int, a: Layout, b: Layout, out: Layout, factors: tuple[Any, Any]) -> Fill:
+    (ta, lda), (tb, ldb), (tc, ldc) = a, b, out
     # A transposed `out` is a product in column-major order, in which the operands' own orders flip.
-    return library.gemm[dtype], (
-        COLUMN_MAJOR if tc else ROW_MAJOR,
-        TRANSPOSED if ta != tc else PLAIN,
-        TRANSPOSED if tb != tc else PLAIN,
-        integer(m), integer(n), integer(inner),
-        factor, pointer(pa), integer(lda), pointer(pb), integer(ldb), keep, pointer(pc), integer(ldc),
-    )  # fmt: skip
+    order = COLUMN_MAJOR if tc else ROW_MAJOR
+    turned = TRANSPOSED if ta != tc else PLAIN, TRANSPOSED if tb != tc else PLAIN
+    sizes, (ca, cb, cc), (alpha, beta) = (integer(m), integer(n), integer(inner)), map(integer, (lda, ldb, ldc)), factors
+    head = order, *turned, *sizes, alpha
+
+    def fill(pa: int, pb: int, pc: int) -> tuple[Any, ...]:
+        return (*head, pointer(pa), ca, pointer(pb), cb, beta, pointer(pc), cc)
+
+    return fill
+
+
+def _gemv(integer: Any, m: int, n: int, inner: int, a: Layout, b: Layout, out: Layout, factors: tuple[Any, Any]) -> Fill:
+    (ta, lda), (tb, ldb), (tc, ldc) = a, b, out
+    if n == 1:  # y = A x
+        transposed, rows, ld, incx, incy = ta, m, lda, 1 if tb else ldb, 1 if tc else ldc
+    else:  # yᵀ = Bᵀ xᵀ
+        transposed, rows, ld, incx, incy = not tb, n, ldb, lda if ta else 1, ldc if tc else 1
+    stored = (inner, rows) if transposed else (rows, inner)
+    head = ROW_MAJOR, TRANSPOSED if transposed else PLAIN, integer(stored[0]), integer(stored[1]), factors[0]
+    (step, stepx, stepy), beta = map(integer, (ld, incx, incy)), factors[1]
+
+    def fill(pa: int, pb: int, pc: int) -> tuple[Any, ...]:
+        matrix, x = (pa, pb) if n == 1 else (pb, pa)
+        return (*head, pointer(matrix), step, pointer(x), stepx, beta, pointer(pc), stepy)
+
+    return fill
+
+
+def readable(x: Array) -> bool:
+    """Whether CBLAS can read the matrix in place."""
+    return layout(x.shape, x.strides, x.itemsize) is not None and x.flags.aligned
 
 
 def require_out(beta: Factor) -> None:
@@ -150,11 +223,3 @@ def through(product: Callable[..., Array], a: Array, b: Array, out: Array, alpha
     if isinstance(beta, np.ndarray) or beta:
         k.copy(out, out=target)
     return k.copy(product(a, b, target, alpha, beta), out=out)
-
-
-def _copied(a: Array, b: Array, out: Array, alpha: Factor, beta: Factor) -> Array:
-    """The product of operands that cannot all be read in place: those that cannot are copied."""
-    if layout(out) is None:
-        return through(multiply, a, b, out, alpha, beta)
-    a, b = (x if layout(x) is not None else k.copy(x) for x in (a, b))
-    return multiply(a, b, out, alpha, beta)

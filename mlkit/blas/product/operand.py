@@ -15,23 +15,23 @@ _peek = ctypes.c_size_t.from_address
 _DATA = object.__basicsize__  # PyArrayObject: the object's head, then `char *data`
 
 
-def layout(x: Array) -> tuple[bool, int, int] | None:
-    """(transposed, leading dimension, address) of a matrix that CBLAS can read in place, else None.
+def layout(shape: tuple[int, ...], strides: tuple[int, ...], item: int) -> tuple[bool, int] | None:
+    """(transposed, leading dimension) of a matrix that CBLAS can read in place, else None.
 
     The strides of axes of size 1 mean nothing and are replaced by legal ones: some libraries print and silently do
     nothing when a leading dimension is too small, others exit the process.
     """
-    rows, columns = x.shape
-    down, across = x.strides
-    item = x.itemsize
-    where = data_address(x)
-    if where % item if item < 16 else where % 8:
-        return None
+    (rows, columns), (down, across) = shape, strides
     if (across == item or columns <= 1) and (rows <= 1 or (down >= columns * item and down % item == 0)):
-        return False, down // item if rows > 1 else max(columns, 1), where
+        return False, down // item if rows > 1 else max(columns, 1)
     if (down == item or rows <= 1) and (columns <= 1 or (across >= rows * item and across % item == 0)):
-        return True, across // item if columns > 1 else max(rows, 1), where
+        return True, across // item if columns > 1 else max(rows, 1)
     return None
+
+
+def reach(shape: tuple[int, ...], strides: tuple[int, ...], item: int) -> int:
+    """Bytes from the first element of a view with positive strides to behind its last."""
+    return sum((size - 1) * stride for size, stride in zip(shape, strides)) + item
 
 
 def check_dtypes(what: str, *arrays: Array) -> None:
