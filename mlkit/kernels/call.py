@@ -127,8 +127,11 @@ class Observer:
 
 def call(function: Kernel, *operands: Any) -> Array:
     """Run `function(*operands)` now and return the last operand, the array written."""
-    binder = _binders.get(function)
-    run(function, operands, binder(*operands) if binder else (function, operands))
+    observer = _observer.get()
+    if observer is None:
+        function(*operands)
+    else:
+        observer.run(function, operands, bind(function, operands))
     written: Array = operands[-1]
     return written
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .call import Bound, binding, call, empty, kernel, row, row_starts, scalar
+from .call import Bound, binding, call, empty, kernel, row, row_starts
 from .memory import Array
 
 Axes = tuple[int, ...]
@@ -161,12 +161,14 @@ def smaller(a: Array, b: Array, out: Array) -> None:
 
 @kernel
 def clamped_below(bound: float, a: Array, out: Array) -> None:
-    np.maximum(a, scalar(bound, a.dtype), out=out)
+    a, limit, out = _in_rows(bound, a, out)
+    np.maximum(a, limit, out=out)
 
 
 @kernel
 def clamped_above(bound: float, a: Array, out: Array) -> None:
-    np.minimum(a, scalar(bound, a.dtype), out=out)
+    a, limit, out = _in_rows(bound, a, out)
+    np.minimum(a, limit, out=out)
 
 
 @kernel

@@ -31,21 +31,18 @@ class Adam(Optimizer):
             raise ArgumentError(f"Adam: betas is {betas!r}; it takes two numbers")
         self.betas = below_one("betas[0]", betas[0]), below_one("betas[1]", betas[1])
         self.eps, self.weight_decay = at_least_zero("eps", eps), at_least_zero("weight_decay", weight_decay)
-        self._time = k.keep(np.zeros(()), "state")
-        self._rates: dict[str, Array] = {}
+        self._rates = {dtype: k.keep(np.zeros(3, dtype), "state") for dtype in self.dtypes}
+        self._times = {dtype: k.keep(np.zeros(()), "state") for dtype in self.dtypes}
 
     def _advance(self) -> None:
-        k.call(count_step, self._time)
-        for dtype in {p.dtype.str: p.dtype for p in self.parameters}.values():
-            if dtype.str not in self._rates:
-                self._rates[dtype.str] = k.keep(np.zeros(3, dtype), "state")
-            decay = self.weight_decay if self.decoupled else 0.0
-            k.call(adam_rates, self._lr, self._time, *self.betas, self.eps, decay, self._rates[dtype.str])
+        decay = self.weight_decay if self.decoupled else 0.0
+        for dtype in self.dtypes:
+            k.call(adam_rates, self._lr, *self.betas, self.eps, decay, self._times[dtype], self._rates[dtype])
 
     def _update(self, store: Store, part: slice) -> None:
         dtype = store.value.dtype
         moments = (self._vector(store, name)[part] for name in ("moment", "square"))
-        factors = *(k.scalar(beta, dtype) for beta in self.betas), self._rates[dtype.str]
+        factors = *(k.scalar(beta, dtype) for beta in self.betas), self._rates[dtype]
         decay = k.scalar(self.weight_decay, dtype) if self.weight_decay else None
         operands = store.gradient[part], *moments, *factors, decay, self.decoupled, store.value[part]
         self._call(adam_update, (id(store), part.start, part.stop), *operands)
@@ -64,17 +61,13 @@ class AdamW(Adam):
 
 
 @k.kernel
-def count_step(time: Array) -> None:
-    time += 1
-
-
-@k.kernel
-def adam_rates(lr: Array, time: Array, beta1: float, beta2: float, eps: float, decay: float, out: Array) -> None:
-    """-lr, eps and the kept share of p, as moments without their factors and the start from zero need them."""
-    t, rate = float(time), float(lr)
+def adam_rates(lr: Array, beta1: float, beta2: float, eps: float, decay: float, time: Array, out: Array) -> None:
+    """Count a step; then -lr, eps and the kept share of p, as moments without their factors and started at 0 need them."""
+    t, rate = float(time) + 1, float(lr)
     first = (1 - beta1) / (1 - beta1**t)
     second = ((1 - beta2) / (1 - beta2**t)) ** 0.5
-    out[0], out[1], out[2] = -rate * first / second, eps / second, 1 - rate * decay
+    time[...] = t
+    out[:] = -rate * first / second, eps / second, 1 - rate * decay
 
 
 @k.kernel

@@ -20,6 +20,7 @@ class Optimizer:
         self._lr = k.keep(np.zeros(()), "state")
         self.lr = lr
         self.parameters = flat.gather(parameters)
+        self.dtypes = list(dict.fromkeys(p.dtype for p in self.parameters))
         self._bound: dict[tuple[Any, ...], tuple[Bound, tuple[Any, ...]]] = {}
         self._state: dict[tuple[int, str], Array] = {}
 

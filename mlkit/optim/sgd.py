@@ -32,19 +32,17 @@ class SGD(Optimizer):
         self.weight_decay = at_least_zero("weight_decay", weight_decay)
         if nesterov and not momentum:
             raise ArgumentError("SGD: nesterov needs momentum above 0")
-        self._rates: dict[str, Array] = {}
+        self._rates = {dtype: k.keep(np.zeros((), dtype), "state") for dtype in self.dtypes}
 
     def _advance(self) -> None:
-        for dtype in {p.dtype.str: p.dtype for p in self.parameters}.values():
-            if dtype.str not in self._rates:
-                self._rates[dtype.str] = k.keep(np.zeros((), dtype), "state")
-            k.call(sgd_rate, self._lr, self._rates[dtype.str])
+        for rate in self._rates.values():
+            k.call(sgd_rate, self._lr, rate)
 
     def _update(self, store: Store, part: slice) -> None:
         dtype = store.value.dtype
         velocity = self._vector(store, "velocity")[part] if self.momentum else None
         decays = [k.scalar(x, dtype) if x else None for x in (self.momentum, self.weight_decay)]
-        operands = store.gradient[part], velocity, self._rates[dtype.str], *decays, self.nesterov, store.value[part]
+        operands = store.gradient[part], velocity, self._rates[dtype], *decays, self.nesterov, store.value[part]
         self._call(sgd_update, (id(store), part.start, part.stop), *operands)
 
 
