@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -179,6 +178,8 @@ def _opened_at(candidate: Candidate) -> Iterator[str]:
     if not candidate.needed:
         yield candidate.path
         return
+    import tempfile  # 5 ms of every start, needed only here
+
     with tempfile.NamedTemporaryFile(prefix="mlkit-", suffix=".so") as file:
         file.write(elf.stub(candidate.needed, soname=os.path.basename(file.name)))
         file.flush()

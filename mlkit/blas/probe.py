@@ -7,21 +7,22 @@ nothing but the standard library. What it finds is cached by the file's identity
 """
 
 import ctypes
-import hashlib
 import json
 import os
 import platform
 import re
 import signal
-import subprocess
 import sys
-import tempfile
+import zlib
 from itertools import product
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-SCHEMA = 5  # of the cache
+if TYPE_CHECKING:
+    from subprocess import CompletedProcess
+
+SCHEMA = 6  # of the cache
 TIMEOUT = 30.0  # seconds until a library that does not answer is given up
 FLAGS = getattr(os, "RTLD_NOW", 0) | getattr(os, "RTLD_LOCAL", 0) | getattr(os, "RTLD_DEEPBIND", 0)
 
@@ -226,6 +227,8 @@ def _text(handle: ctypes.CDLL, name: str) -> str:
 def _ask_child(path: str, threading: str, kernels: str) -> Report:
     if not sys.executable:  # an embedded interpreter: there is no child to ask
         return _examined(path, threading)
+    import subprocess  # 3 ms of every start, needed only when a library is new
+
     command = [sys.executable, "-I", "-S", __file__, path, threading]
     environment = {**os.environ, **dict.fromkeys(KERNEL_VARIABLES, kernels)} if kernels else None
     try:
@@ -241,7 +244,7 @@ def _ask_child(path: str, threading: str, kernels: str) -> Report:
     return Report(failure=_death(done))
 
 
-def _death(done: subprocess.CompletedProcess[str]) -> str:
+def _death(done: "CompletedProcess[str]") -> str:
     said = done.stderr.strip().splitlines()
     words = f": {said[-1]}" if said else ""
     if done.returncode < 0:
@@ -258,14 +261,14 @@ def _examined(path: str, threading: str) -> Report:
 
 def _key(identity: str, threading: str, kernels: str) -> str:
     """What a report depends on: the file, the CPU, the interpreter and the variables that choose kernels."""
-    facts = [SCHEMA, identity, threading, kernels, _cpu(), platform.machine(), sys.implementation.cache_tag]
     try:
         status = os.stat(identity)
-        facts += [status.st_size, status.st_mtime_ns]
+        stamp = f"{status.st_size} {status.st_mtime_ns}"
     except OSError:
-        pass
-    facts += [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(_KNOBS)]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+        stamp = ""
+    knobs = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(_KNOBS))
+    around = zlib.crc32(repr([SCHEMA, _cpu(), platform.machine(), sys.implementation.cache_tag, knobs]).encode())
+    return f"{identity} {stamp} {threading} {kernels} {around:08x}"
 
 
 _KNOBS = ("OPENBLAS_", "BLIS_", "MKL_", "FLEXIBLAS", "LD_LIBRARY_PATH", "LD_PRELOAD")
@@ -299,6 +302,8 @@ _writing = Lock()
 
 def _remember(key: str, report: Report) -> None:
     """Add a report to the cache, which may be absent, broken or read-only: it only saves time."""
+    import tempfile
+
     try:
         path = cache_file()
         path.parent.mkdir(parents=True, exist_ok=True)

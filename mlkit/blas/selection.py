@@ -1,9 +1,7 @@
 """Which Library is in force: `using` > `use` > $MLKIT_BLAS > the system's alternative > the bundled copies."""
 
-import difflib
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 
@@ -64,6 +62,8 @@ def available() -> list[tuple[Candidate, Report]]:
         candidate = catalog.at(named, origin="$MLKIT_BLAS")
         if all(candidate.path != other.path for other in found):
             found.insert(0, candidate)
+    from concurrent.futures import ThreadPoolExecutor  # 4 ms of every start, needed only here
+
     with ThreadPoolExecutor(threads.allowed()) as pool:  # each waits for a child process
         return list(zip(found, pool.map(report, found)))
 
@@ -93,6 +93,8 @@ def find(name: str) -> Candidate:
     exact = [c for c in found if c.name == wanted]
     variants = [c for c in found if c.name.startswith(f"{wanted}-")]  # openblas, where only openblas-openmp is there
     if not exact and not variants:
+        import difflib
+
         close = difflib.get_close_matches(name, [c.name for c in found], 1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise LibraryNotFound(f"no BLAS is called {name!r}{hint} Found: {_names()}; or give a path")

@@ -4,35 +4,47 @@ Sources: Glorot & Bengio 2010 (xavier), He et al. 2015 (kaiming); names and defa
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ArgumentError, ShapeError
 from ..tensor import Parameter
 
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
 GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
 
-_generator = np.random.default_rng()
+_generator: "Generator | None" = None
 
 
-def manual_seed(seed: int) -> None:
-    """Start the generator that serves wherever none is given from `seed`: the same seed, the same first values."""
+def manual_seed(seed: int | None) -> None:
+    """Start the generator that serves wherever none is given from `seed`: the same seed, the same first values.
+
+    None starts it from the system's entropy, as it is at first.
+    """
     global _generator
     _generator = np.random.default_rng(seed)
 
 
-def generator(rng: np.random.Generator | None = None) -> np.random.Generator:
+def generator(rng: "Generator | None" = None) -> "Generator":
     """`rng`, or the one that `manual_seed` started."""
-    return _generator if rng is None else rng
+    if rng is not None:
+        return rng
+    if _generator is None:
+        manual_seed(None)
+    assert _generator is not None
+    return _generator
 
 
-def uniform_(p: Parameter, low: float = 0.0, high: float = 1.0, rng: np.random.Generator | None = None) -> Parameter:
+def uniform_(p: Parameter, low: float = 0.0, high: float = 1.0, rng: "Generator | None" = None) -> Parameter:
     """Uniform between `low` and `high`."""
     p.data[...] = generator(rng).uniform(low, high, p.shape)
     return p
 
 
-def normal_(p: Parameter, mean: float = 0.0, std: float = 1.0, rng: np.random.Generator | None = None) -> Parameter:
+def normal_(p: Parameter, mean: float = 0.0, std: float = 1.0, rng: "Generator | None" = None) -> Parameter:
     """Normal with that mean and standard deviation."""
     p.data[...] = generator(rng).normal(mean, std, p.shape)
     return p
@@ -52,19 +64,19 @@ def ones_(p: Parameter) -> Parameter:
     return constant_(p, 1.0)
 
 
-def xavier_uniform_(p: Parameter, gain: float = 1.0, rng: np.random.Generator | None = None) -> Parameter:
+def xavier_uniform_(p: Parameter, gain: float = 1.0, rng: "Generator | None" = None) -> Parameter:
     """Uniform, variance `gain² · 2 / (fan_in + fan_out)`"""
     bound = gain * math.sqrt(6 / sum(fans(p)))
     return uniform_(p, -bound, bound, rng)
 
 
-def xavier_normal_(p: Parameter, gain: float = 1.0, rng: np.random.Generator | None = None) -> Parameter:
+def xavier_normal_(p: Parameter, gain: float = 1.0, rng: "Generator | None" = None) -> Parameter:
     """Normal, variance `gain² · 2 / (fan_in + fan_out)`"""
     return normal_(p, 0.0, gain * math.sqrt(2 / sum(fans(p))), rng)
 
 
 def kaiming_uniform_(
-    p: Parameter, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", rng: np.random.Generator | None = None
+    p: Parameter, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", rng: "Generator | None" = None
 ) -> Parameter:
     """Uniform, variance `gain² / fan`; `a` is the negative slope of leaky_relu"""
     bound = math.sqrt(3) * _kaiming_std(p, a, mode, nonlinearity)
@@ -72,7 +84,7 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    p: Parameter, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", rng: np.random.Generator | None = None
+    p: Parameter, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", rng: "Generator | None" = None
 ) -> Parameter:
     """Normal, variance `gain² / fan`; `a` is the negative slope of leaky_relu"""
     return normal_(p, 0.0, _kaiming_std(p, a, mode, nonlinearity), rng)

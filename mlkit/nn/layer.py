@@ -1,7 +1,7 @@
 """Layers: parameters plus one op."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from ..errors import ArgumentError
 from ..tensor import Parameter
 from . import init
 from .module import Module
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 
 class Linear(Module):
@@ -24,7 +27,7 @@ class Linear(Module):
         out_features: int,
         bias: bool = True,
         dtype: Any = np.float32,
-        rng: np.random.Generator | None = None,
+        rng: "Generator | None" = None,
     ) -> None:
         for name, value in (("in_features", in_features), ("out_features", out_features)):
             if not isinstance(value, int | np.integer) or value < 1:

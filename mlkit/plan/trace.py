@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Sequence
 from os import PathLike
@@ -47,6 +46,8 @@ def table(plan: "Plan", seconds: Sequence[float] | None = None) -> str:
 def save(plan: "Plan", path: "str | PathLike[str]", values: bool) -> None:
     """Write `plan` to a temporary name beside `path`, then rename it."""
     text = json.dumps(_encoded(plan, values), separators=(",", ":"))
+    import tempfile  # 5 ms of every start, needed only here
+
     directory = os.path.dirname(os.path.abspath(path))
     try:
         with tempfile.NamedTemporaryFile("w", dir=directory, suffix=".part", delete=False, encoding="utf-8") as part:
