@@ -51,16 +51,9 @@ def test_memory_that_is_used_again_is_not_taken_for_the_old():
         del array
 
 
-def test_a_span_covers_negative_strides():
-    array = np.zeros(10)
-    low, high = k.span(array)
-    assert k.span(array[::-2]) == (low + 8, high)
-    assert k.span(array[:0])[0] == k.span(array[:0])[1]
-
-
 def test_a_kernel_is_found_by_its_name():
     assert k.named("add") is np.add
-    assert k.named("larger") is k.KERNELS["larger"]
+    assert k.named("summed") is k.KERNELS["summed"]
     for name in ("os", "load", "nothing", "frompyfunc"):
         with pytest.raises(PlanError):
             k.named(name)

@@ -69,17 +69,6 @@ def address(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def span(array: Array) -> tuple[int, int]:
-    """(first byte, byte after the last) that `array` touches, whatever the sign of its strides."""
-    low = high = address(array)
-    for size, stride in zip(array.shape, array.strides):
-        if size == 0:
-            return low, low
-        reach = (size - 1) * stride
-        low, high = low + min(reach, 0), high + max(reach, 0)
-    return low, high + array.itemsize
-
-
 def contiguous_dtype(dtype: Any) -> np.dtype[Any]:
     """`dtype` in native byte order."""
     native: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .call import Bound, binding, call, empty, kernel, row, row_starts
+from .call import Bound, binding, call, empty, kernel, row
 from .memory import Array
 
 Axes = tuple[int, ...]
@@ -31,14 +31,6 @@ def power(a: Array, b: Array, out: Array | None = None) -> Array:
     return call(np.power, a, b, _result(a, b) if out is None else out)
 
 
-def maximum(a: Array, b: Array, out: Array | None = None) -> Array:
-    return call(larger, a, b, _result(a, b) if out is None else out)
-
-
-def minimum(a: Array, b: Array, out: Array | None = None) -> Array:
-    return call(smaller, a, b, _result(a, b) if out is None else out)
-
-
 def at_least(bound: float, a: Array, out: Array | None = None) -> Array:
     """`max(a, bound)` for a number that never changes."""
     return call(clamped_below, bound, a, empty(a.shape, a.dtype) if out is None else out)
@@ -55,10 +47,6 @@ def copysign(a: Array, b: Array, out: Array | None = None) -> Array:
 
 def greater(a: Array, b: Array) -> Array:
     return call(np.greater, a, b, _result(a, b, bool))
-
-
-def greater_equal(a: Array, b: Array) -> Array:
-    return call(np.greater_equal, a, b, _result(a, b, bool))
 
 
 def less(a: Array, b: Array) -> Array:
@@ -144,21 +132,6 @@ def add_at(where: Array, values: Array | float, out: Array) -> Array:
     return call(added_at, where, values, out)
 
 
-def flat_index(labels: Array, columns: int) -> Array:
-    """Flat index of column `labels[i]` in row i: (rows,) integers -> (rows,)."""
-    return call(np.add, row_starts(labels.size, columns), labels, empty(labels.shape, np.intp))
-
-
-@kernel
-def larger(a: Array, b: Array, out: Array) -> None:
-    np.maximum(a, b, out=out)
-
-
-@kernel
-def smaller(a: Array, b: Array, out: Array) -> None:
-    np.minimum(a, b, out=out)
-
-
 @kernel
 def clamped_below(bound: float, a: Array, out: Array) -> None:
     a, limit, out = _in_rows(bound, a, out)
@@ -204,16 +177,6 @@ def taken(a: Array, where: Array, out: Array) -> None:
 @kernel
 def added_at(where: Array, values: Array | float, out: Array) -> None:
     out.reshape(-1)[where] += values
-
-
-@binding(larger)
-def _(a: Array, b: Array, out: Array) -> Bound:
-    return _into(np.maximum, a, b, out)
-
-
-@binding(smaller)
-def _(a: Array, b: Array, out: Array) -> Bound:
-    return _into(np.minimum, a, b, out)
 
 
 @binding(clamped_below)

@@ -2,7 +2,7 @@
 
 from .. import kernels as k
 from ..blas import gemm, gemv
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, DtypeError, ShapeError
 from ..kernels import Array
 from ..tensor import Backward, primitive
 from .activation import FUSED
@@ -49,5 +49,7 @@ def _check(x: Array, weight: Array, bias: Array | None, activation: str | None) 
         raise ShapeError(f"linear: input {x.shape} does not fit weight {weight.shape}: it takes (…, in), (out, in)")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"linear: bias {bias.shape} does not fit weight {weight.shape}: it has {weight.shape[0]} outputs")
+    if bias is not None and bias.dtype != weight.dtype:
+        raise DtypeError(f"linear: the bias is {bias.dtype}, the weight {weight.dtype}")
     if activation is not None and activation not in FUSED:
         raise ArgumentError(f"linear: activation {activation!r} is none of {', '.join(FUSED)}")

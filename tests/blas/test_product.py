@@ -42,9 +42,10 @@ def layouts(rng, shape, dtype):
     yield np.broadcast_to(random(rng, (1, columns), dtype), shape)
     yield np.broadcast_to(random(rng, (rows, 1), dtype), shape)
     yield random(rng, shape, dtype).reshape(rows, columns, 1)[..., 0]
-    raw = np.zeros(rows * columns * np.dtype(dtype).itemsize + 1, np.uint8)[1:].view(dtype).reshape(shape)  # misaligned
-    raw[...] = random(rng, shape, dtype)
-    yield raw
+    for shift in (1, 4, 8):  # misaligned by a byte; by as much as a part of a complex number
+        raw = np.zeros(rows * columns * np.dtype(dtype).itemsize + shift, np.uint8)[shift:].view(dtype).reshape(shape)
+        raw[...] = random(rng, shape, dtype)
+        yield raw
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

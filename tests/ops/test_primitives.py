@@ -152,6 +152,7 @@ a, b = np.ones((2, 3)), np.ones((4, 5))
         (lambda: ops.linear(a, np.ones((4, 3)), np.ones(3)), ShapeError),
         (lambda: ops.linear(a, np.ones((4, 3)), activation="swoosh"), ArgumentError),
         (lambda: ops.linear(a.astype(np.float32), np.ones((4, 3))), DtypeError),
+        (lambda: ops.linear(a, np.ones((4, 3)), np.ones(4, np.float32)), DtypeError),
         (lambda: ops.sum(a, axis=2), ShapeError),
         (lambda: ops.sum(a, axis=(0, -2)), ShapeError),
         (lambda: ops.max(np.ones((0, 2))), ShapeError),

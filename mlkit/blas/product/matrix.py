@@ -157,7 +157,7 @@ def _recipe(
     else:
         routine, fill = library.gemm[dtype], _gemm(library.integer, m, n, inner, left, right, target, factors)
     reaches = tuple(reach(shape, strides, item) for shape, strides in operands)
-    return Recipe(routine, (m, n), fill, reaches, min(item, 8) - 1)  # type: ignore[arg-type]  # three of them
+    return Recipe(routine, (m, n), fill, reaches, dtype.alignment - 1)  # type: ignore[arg-type]  # three of them
 
 
 def _gemm(integer: Any, m: int, n: int, inner: int, a: Layout, b: Layout, out: Layout, factors: tuple[Any, Any]) -> Fill:
