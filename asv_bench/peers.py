@@ -131,6 +131,7 @@ def main() -> int:
     library = blas.use(options.blas, options.threads) if options.blas else blas.current()
     library.threads = options.threads
     top = peak()
+    print(*(f"{name}={value}" for name, value in blas.knobs().items()))
     print(f"{library}\nPyTorch {torch.__version__}, {options.threads} thread(s); sgemm peak {top / 1e9:.0f} GFLOP/s\n")
     for name in options.only.split(","):
         check(name)

@@ -19,7 +19,7 @@ PUBLIC = {
     "mlkit": """ArgumentError BlasError CaptureError CaptureWarning DataError DtypeError LibraryNotFound MlkitError Parameter Plan
         PlanError ShapeError Tensor ThreadControlError blas capture manual_seed nn no_grad ops optim tensor""",
     "mlkit.blas": """Call Candidate Library Recording Report asum available axpby axpy bind bind_axpby current dot find gemm gemv
-        loaded nrm2 recording report resolve scal use using""",
+        knobs loaded nrm2 recording report resolve scal use using""",
     "mlkit.plan": "Capture Captured Plan View capture capturing",
     "mlkit.ops": """absolute add binary_cross_entropy binary_cross_entropy_with_logits broadcast_to concatenate cross_entropy divide
         exp getitem hardsigmoid huber_loss l1_loss linear log log_softmax matmul max mean min mse_loss multiply negative permute

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import blas
 from .contest import Row
 from .workload import WORKLOADS
 
@@ -49,7 +50,7 @@ def machine() -> dict[str, Any]:
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
     return {
         "cpu": model, "cpus": sum(line.startswith("processor") for line in lines) or None, "system": platform.platform(),
-        "python": platform.python_version(), "numpy": np.__version__,
+        "python": platform.python_version(), "numpy": np.__version__, "environment": blas.knobs(),
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ with blas.recording() as log: ...     every call: routine, shapes, library, thre
 
 from .catalog import Candidate
 from .library import Library, loaded, report
-from .probe import Report
+from .probe import Report, knobs
 from .product import asum, axpby, axpy, bind, bind_axpby, dot, gemm, gemv, nrm2, scal
 from .recording import Call, Recording, recording
 from .selection import available, current, find, resolve, use, using
@@ -32,6 +32,7 @@ __all__ = [
     "find",
     "gemm",
     "gemv",
+    "knobs",
     "loaded",
     "nrm2",
     "recording",

@@ -157,7 +157,10 @@ def load(candidate: Candidate) -> Library:
         if found.vendor == "mkl":
             _refuse_second_mkl(candidate)
         if candidate.kernels and _is_mapped(candidate.path):
-            raise BlasError(f"{candidate.path} is in this process already: its kernels were chosen when it was loaded")
+            raise BlasError(
+                f"{candidate.path} is in this process already: its kernels were chosen when it was loaded. "
+                f"Start the program with {' or '.join(probe.KERNEL_VARIABLES[:2])} set to {candidate.kernels} instead"
+            )
         if not _loaded and hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_after_fork)
         with _opened_at(candidate) as path, _asked_for(candidate.kernels):

@@ -266,12 +266,11 @@ def _key(identity: str, threading: str, kernels: str) -> str:
         stamp = f"{status.st_size} {status.st_mtime_ns}"
     except OSError:
         stamp = ""
-    knobs = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith(_KNOBS))
-    around = zlib.crc32(repr([SCHEMA, _cpu(), platform.machine(), sys.implementation.cache_tag, knobs]).encode())
+    around = zlib.crc32(repr([SCHEMA, _cpu(), platform.machine(), sys.implementation.cache_tag, knobs()]).encode())
     return f"{identity} {stamp} {threading} {kernels} {around:08x}"
 
 
-_KNOBS = ("OPENBLAS_", "BLIS_", "MKL_", "FLEXIBLAS", "LD_LIBRARY_PATH", "LD_PRELOAD")
+_KNOBS = ("OPENBLAS_", "BLIS_", "MKL_", "OMP_", "FLEXIBLAS", "LD_LIBRARY_PATH", "LD_PRELOAD")
 
 
 def _cpu() -> str:
@@ -281,6 +280,11 @@ def _cpu() -> str:
         return platform.processor()
     wanted = ("flags", "Features", "model name", "CPU part")
     return "\n".join(dict.fromkeys(line for line in lines if line.startswith(wanted)))
+
+
+def knobs() -> dict[str, str]:
+    """The environment variables that are set and choose a library's kernels or threads."""
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(_KNOBS)}
 
 
 def cache_file() -> Path:

@@ -43,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
         if not rows:
             raise
         show.write("interrupted; what was finished:\n")
+    for name, value in blas.knobs().items():
+        show.write(f"{name}={value} is set, and may choose kernels or threads")
     for title, cells in bench.table(rows):
         show.write(title)
         show.write(show.table(cells) + "\n")

@@ -31,6 +31,8 @@ def run_list(options: argparse.Namespace) -> int:
         rows.append((candidate.name, report.vendor, report.version, bits, report.kernels, report.threading, candidate.origin)
                     if not report.failure else (candidate.name, "unusable", "", "", "", "", report.failure))  # fmt: skip
     show.write(show.table(rows))
+    for name, value in blas.knobs().items():
+        show.write(f"{name}={value} is set, and may choose kernels or threads")
     show.write(f"\nin force: {blas.current().name}  (change it with blas.use(NAME), MLKIT_BLAS=NAME or mlkit bench --blas NAME)")
     return 0
 
