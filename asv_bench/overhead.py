@@ -46,10 +46,10 @@ def main() -> None:
     library.threads = 1
     print(library)
     products()
-    print(
-        f"import numpy {import_time('import numpy'):.0f} ms, then import mlkit {import_time('import mlkit', 'import numpy'):.0f} ms more"
-    )
-    print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    numpy, own = import_time("import numpy"), import_time("import mlkit", "import numpy")
+    print(f"import numpy {numpy:.0f} ms, then import mlkit {own:.0f} ms more")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory of this process {memory:.0f} MB")
 
 
 if __name__ == "__main__":

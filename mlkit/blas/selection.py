@@ -113,7 +113,10 @@ def resolve(name: Name) -> Library:
 def _settle_default() -> Library:
     global _process
     named = os.environ.get("MLKIT_BLAS")
-    _process = resolve(named) if named else _first_that_loads()
+    try:
+        _process = resolve(named) if named else _first_that_loads()
+    except LibraryNotFound as error:
+        raise LibraryNotFound(f"$MLKIT_BLAS: {error}" if named else str(error)) from None
     return _process
 
 

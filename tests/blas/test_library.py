@@ -126,6 +126,15 @@ def test_threadpoolctl_sees_and_limits_what_it_can(library):
         assert library.threads == 1, "a product must not undo the limit"
 
 
+def test_threadpoolctl_is_told_of_an_mkl_behind_a_stub(library):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    if library.report.vendor != "mkl" or not blas.find(library.name).needed or not hasattr(threadpoolctl, "register"):
+        return
+    assert "mkl" in [entry["internal_api"] for entry in threadpoolctl.threadpool_info()]
+    with blas.using(threads=2), threadpoolctl.threadpool_limits(1, user_api="blas"):
+        assert library.threads == 1
+
+
 FORK = """
     import os, signal, sys
     import numpy as np

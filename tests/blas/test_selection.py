@@ -131,7 +131,9 @@ def test_the_environment_counts():
 def test_a_wrong_environment_is_one_clear_error(variables):
     done = run(**variables)
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("mlkit.errors.")
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("mlkit.errors.")
+    assert f"${next(iter(variables))}" in last
 
 
 def test_importing_loads_no_library():
