@@ -60,7 +60,8 @@ def _libraries(asked: str | None) -> list[str]:
     names = [name for name in asked.split(",") if name]
     if not names:
         raise ArgumentError("--blas names no library")
-    return [name if os.sep in name else blas.find(name).name for name in names if blas.find(name)]
+    candidates = [blas.find(name) for name in names]  # a wrong name: one error, before anything starts
+    return [name if os.sep in name else candidate.name for name, candidate in zip(names, candidates)]
 
 
 def _counts(asked: str | None) -> list[int]:
