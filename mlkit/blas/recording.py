@@ -8,6 +8,7 @@ import numpy as np
 from .. import kernels as k
 from ..kernels import Array, Bound, Kernel
 from . import product
+from .library import Library
 from .selection import current
 
 
@@ -73,7 +74,7 @@ def recording() -> Recording:
 def _call(function: Kernel, operands: tuple[Any, ...], arrays: list[Array], bound: Bound, seconds: float) -> Call:
     library = current()
     return Call(
-        _routine(function, bound, library.report.prefix, library.report.suffix),
+        routine(function, bound, library),
         tuple(x.shape for x in arrays),
         tuple(x.strides for x in arrays),
         str(arrays[-1].dtype),
@@ -84,9 +85,9 @@ def _call(function: Kernel, operands: tuple[Any, ...], arrays: list[Array], boun
     )
 
 
-def _routine(function: Kernel, bound: Bound, prefix: str, suffix: str) -> str:
-    """The library's routine that a bound call ends in."""
+def routine(function: Kernel, bound: Bound, library: Library) -> str:
+    """The routine that a bound call ends in, without the library's own affixes: sgemm, dgemv, …; else the kernel."""
     routines = [x for x in (bound[0], *bound[1]) if hasattr(x, "restype")]
     if not routines:
         return function.__name__
-    return str(routines[0].__name__).removeprefix(f"{prefix}cblas_").removesuffix(suffix)
+    return str(routines[0].__name__).removeprefix(f"{library.report.prefix}cblas_").removesuffix(library.report.suffix)

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import blas
 from .. import kernels as k
+from ..blas.recording import routine
 from ..errors import ArgumentError, PlanError
 from ..kernels import Array, Bound, Kernel, Value
 from . import arena, trace
@@ -90,6 +91,11 @@ class Plan:
     def libraries(self) -> list[str]:
         """The name of the library that each call is bound to."""
         return [(library or self._bound_to).name for library in self._pinned]
+
+    def routines(self) -> list[str]:
+        """What each call ends in: the routine of a product – sgemm, sgemv –, the name of another kernel."""
+        calls = zip(self.calls, self._steps, self._pinned)
+        return [routine(kernel, bound, library or self._bound_to) for (kernel, _), bound, library in calls]
 
     def time(self, rounds: int = 20) -> list[float]:
         """The best of `rounds` times of each call, in seconds. It replays the step as often, side effects included."""

@@ -25,11 +25,11 @@ SAVED_DTYPES = "biufc"  # no objects: a file must not name addresses
 def table(plan: "Plan", seconds: Sequence[float] | None = None) -> str:
     """One line for each call: number, kernel, operands, library of a product, operations, time."""
     rows = [("#", "call", "operands", "library", "MFLOP", *(["µs", "GFLOP/s"] if seconds else []))]
-    libraries = plan.libraries()
+    libraries, routines = plan.libraries(), plan.routines()
     for number, (kernel, described) in enumerate(plan.calls):
         work = k.flops(kernel, plan.operands(number))
         is_product = k.is_product(kernel)
-        row = [str(number), kernel.__name__, _operands(plan, described), libraries[number] if is_product else ""]
+        row = [str(number), routines[number], _operands(plan, described), libraries[number] if is_product else ""]
         row.append(f"{work / 1e6:.3f}")
         if seconds:
             row += [f"{seconds[number] * 1e6:.1f}", f"{work / seconds[number] / 1e9:.1f}" if is_product else ""]
