@@ -154,5 +154,6 @@ def rebuild(tree: Any, leaf: Callable[[Any], Any]) -> Any:
     if isinstance(tree, dict):
         return {key: rebuild(value, leaf) for key, value in tree.items()}
     if isinstance(tree, tuple | list):
-        return type(tree)(rebuild(value, leaf) for value in tree)
+        parts = [rebuild(value, leaf) for value in tree]
+        return tree._make(parts) if hasattr(tree, "_make") else type(tree)(parts)
     return tree

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import mlkit
-from mlkit import blas, nn, ops, optim
+from mlkit import blas, data, nn, ops, optim
 from mlkit import kernels as k
 from mlkit.errors import ArgumentError, CaptureError, CaptureWarning, PlanError
 from mlkit.plan import Capture, Plan, arena
@@ -78,6 +78,11 @@ def test_results_keep_their_structure_and_do_not_change_with_the_next_replay(rng
     assert second["a"][0].data.tolist() == [5, 6]
     assert third["a"][1][0].data.tolist() == [14, -16]
     assert isinstance(third["a"][0], mlkit.Tensor)
+    pair = mlkit.capture(lambda x: data.Split(x, x * 2.0, None, 4))
+    for value in (1.0, 3.0):
+        found = pair(mlkit.tensor([value]))
+        assert isinstance(found, data.Split)
+        assert (found.x_train.item(), found.y_train.item(), found.x_test, found.y_test) == (value, 2 * value, None, 4)
     assert (third["b"], third["c"]) == (None, 3)
 
 
