@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import zlib
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from threading import Lock
@@ -22,7 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
-SCHEMA = 6  # of the cache
+SCHEMA = 7  # of the cache
+NAMES_WITHIN = 2 << 20  # bytes: linkers put the names of what is needed at a file's begin, patchelf at its end
 TIMEOUT = 30.0  # seconds until a library that does not answer is given up
 FLAGS = getattr(os, "RTLD_NOW", 0) | getattr(os, "RTLD_LOCAL", 0) | getattr(os, "RTLD_DEEPBIND", 0)
 
@@ -80,12 +82,33 @@ def probe(path: str, identity: str, threading: str = "", kernels: str = "") -> R
 
 
 def open_shared(path: str, threading: str = "") -> ctypes.CDLL:
-    """The library at `path`, blind to every other one in the process and they to it."""
+    """The library at `path`, blind to every other one in the process and they to it.
+
+    Its OpenMP runtime is opened before, the plain way. Under RTLD_DEEPBIND it would see libc's `environ` instead of the
+    copy that an executable like Debian's python3 has made of it, find nothing there, and crash.
+    """
+    for runtime in openmp_runtimes(path):
+        with suppress(OSError):
+            ctypes.CDLL(runtime, mode=FLAGS & ~getattr(os, "RTLD_DEEPBIND", 0))
     handle = ctypes.CDLL(path, mode=FLAGS)
     choose = symbol(handle, "MKL_Set_Threading_Layer")
     if choose is not None and threading:
         choose(MKL_LAYERS[threading])  # before the first call: MKL without OpenMP's symbols exits the process
     return handle
+
+
+def openmp_runtimes(path: str) -> list[str]:
+    """The OpenMP runtimes, by name or path, that a shared object needs: strings between two zeros near one of its ends."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(NAMES_WITHIN)
+            file.seek(max(len(content), os.path.getsize(path) - NAMES_WITHIN))
+            content += b"\0" + file.read()
+    except OSError:
+        return []
+    places = (content.find(name) for name in (b"libgomp.so.", b"libiomp5.so", b"libomp.so"))
+    ends = ((content.rfind(b"\0", 0, place) + 1, content.find(b"\0", place)) for place in places if place >= 0)
+    return [content[start:stop].decode(errors="replace") for start, stop in ends]
 
 
 def symbol(handle: ctypes.CDLL, name: str) -> Any:

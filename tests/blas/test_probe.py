@@ -142,3 +142,29 @@ def test_the_quota_of_cgroup_v1(tmp_path):
     (directory / "cpu.cfs_period_us").write_text("100000")
     (tmp_path / "membership").write_text("3:memory:/a\n4:cpu,cpuacct:/a\n")
     assert threads._quota(tmp_path, tmp_path / "membership") == 2
+
+
+def test_the_openmp_runtime_of_a_library_is_found_at_either_end_of_the_file(tmp_path):
+    path = tmp_path / "lib.so"
+    for content, found in (
+        (b"\x7fELF\0libm.so.6\0libgomp.so.1\0", ["libgomp.so.1"]),
+        (b"\0/opt/lib/libiomp5.so\0" + bytes(9 << 20), ["/opt/lib/libiomp5.so"]),
+        (bytes(9 << 20) + b"\0libgomp.so.1\0", ["libgomp.so.1"]),
+        (b"\0libm.so.6\0", []),
+        (b"", []),
+    ):
+        path.write_bytes(content)
+        assert probe.openmp_runtimes(str(path)) == found
+    assert probe.openmp_runtimes(str(tmp_path / "none")) == []
+
+
+@pytest.mark.skipif(not elf.supported() or shutil.which("/usr/bin/python3") is None, reason="no Debian Python")
+def test_an_mkl_behind_a_stub_works_in_an_executable_that_has_its_own_environ(tmp_path):
+    """Debian's python3 keeps a copy of `environ`; an OpenMP runtime opened with RTLD_DEEPBIND misses it and crashes."""
+    found = [c for c in catalog.candidates() if c.name == "mkl" and c.needed]
+    if not found:
+        return
+    path = tmp_path / "stub.so"
+    path.write_bytes(elf.stub(found[0].needed))
+    command = ["/usr/bin/python3", "-I", "-S", probe.__file__, str(path), found[0].threading]
+    assert json.loads(subprocess.run(command, capture_output=True, text=True).stdout)["vendor"] == "mkl"
