@@ -76,7 +76,7 @@ def probe(path: str, identity: str, threading: str = "", kernels: str = "") -> R
     if known is not None:
         return Report(**{**known, "extensions": tuple(known["extensions"])})
     report = _ask_child(path, threading, kernels)
-    if "did not answer" not in report.failure:  # a busy machine is no fact about the library
+    if not report.failure:  # what it lacked may be installed by the next time
         _remember(key, report)
     return report
 

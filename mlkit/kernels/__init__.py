@@ -25,7 +25,6 @@ from .call import (
     row_starts,
     run,
     scalar,
-    unobserved,
 )
 from .memory import Array, Regions, address
 from .numeric import (
@@ -125,5 +124,4 @@ __all__ = [
     "sum",
     "take",
     "tanh",
-    "unobserved",
 ]

@@ -5,8 +5,7 @@ turns it, for given operands, into the cheapest pair (function, arguments) that 
 called again and again, as long as the arrays live.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import ArgumentError, PlanError
-from .memory import Array, Regions, contiguous_dtype
+from .memory import Array, Regions, native
 
 Kernel = Callable[..., Any]
 Bound = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -150,16 +149,6 @@ def observing() -> Observer | None:
     return _observer.get()
 
 
-@contextmanager
-def unobserved() -> Iterator[None]:
-    """Nobody sees the calls of this block: they are one kernel's own business."""
-    token = _observer.set(None)
-    try:
-        yield
-    finally:
-        _observer.reset(token)
-
-
 def ask(what: str) -> None:
     """Tell the observer that Python is about to look at a value: a plan cannot repeat what follows from it."""
     observer = _observer.get()
@@ -196,7 +185,7 @@ def moved() -> None:
 @lru_cache(512)
 def scalar(value: complex, dtype: Any) -> Array:
     """A kept 0-d array of a number that never changes."""
-    return keep(np.array(value, contiguous_dtype(dtype)))
+    return keep(np.array(value, native(dtype)))
 
 
 @lru_cache(512)

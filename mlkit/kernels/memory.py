@@ -69,7 +69,7 @@ def address(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def contiguous_dtype(dtype: Any) -> np.dtype[Any]:
+def native(dtype: Any) -> np.dtype[Any]:
     """`dtype` in native byte order."""
-    native: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
-    return native
+    found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+    return found

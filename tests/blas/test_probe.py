@@ -50,6 +50,14 @@ def test_a_report_is_cached_and_renewed_when_the_file_changes(cache, monkeypatch
         blas.report(candidate)
 
 
+def test_a_failure_is_not_cached(tmp_path, cache):
+    path = tmp_path / "libx.so"
+    path.write_text("")
+    for _ in range(2):
+        assert blas.report(catalog.at(str(path))).failure
+    assert not probe.cache_file().exists()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', "\0\0"])
 def test_a_damaged_cache_costs_time_only(content, cache):
     probe.cache_file().parent.mkdir(parents=True)

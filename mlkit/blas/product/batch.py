@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from .matrix import (
     scale,
     through,
 )
-from .operand import check_dtypes, check_out, data_address, layout, overlap, pointer, refuse_too_large, scalar
+from .operand import check_dtypes, check_out, data_address, layout, merge, overlap, pointer, refuse_too_large, scalar
 
 WORTH_A_THREAD = 1_000_000  # FLOPs for each worker: below, handing over takes longer than it saves
 
@@ -45,7 +44,7 @@ def multiply_stacks(a: Array, b: Array, out: Array | None, alpha: Factor, beta: 
             return through(multiply_stacks, a, b, out, alpha, beta)
     if out.size == 0 or nothing_to_multiply(m, n, inner, alpha):
         return scale(out, beta)
-    if b.ndim == 2 and _merge(a.shape[:-1], a.strides[:-1]) and _merge(out.shape[:-1], out.strides[:-1]):
+    if b.ndim == 2 and merge(a.shape[:-1], a.strides[:-1]) and merge(out.shape[:-1], out.strides[:-1]):
         multiply(a.reshape(-1, inner), b, out.reshape(-1, n), alpha, beta)  # shared weights: one product
         return out
     _in_stacks(np.broadcast_to(a, (*lead, m, inner)), np.broadcast_to(b, (*lead, inner, n)), out, alpha, beta)
@@ -54,7 +53,7 @@ def multiply_stacks(a: Array, b: Array, out: Array | None, alpha: Factor, beta: 
 
 def _in_stacks(a: Array, b: Array, out: Array, alpha: Factor, beta: Factor) -> None:
     """All leading axes as one where the strides allow it, else one product for each entry of the first axis."""
-    if all(_merge(x.shape[:-2], x.strides[:-2]) for x in (a, b, out)):
+    if all(merge(x.shape[:-2], x.strides[:-2]) for x in (a, b, out)):
         left, right, target = (x.reshape(-1, *x.shape[-2:]) for x in (a, b, out))
         _stack(left, right, target, alpha, beta)
     else:
@@ -140,12 +139,6 @@ def _leading_shape(a: Array, b: Array) -> tuple[int, ...]:
         return np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
         raise ShapeError(f"gemm: {a.shape} @ {b.shape}: the leading axes do not broadcast") from None
-
-
-def _merge(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether these axes can be walked as one, with one stride."""
-    axes = [(size, stride) for size, stride in zip(shape, strides) if size != 1]
-    return all(left[1] == right[0] * right[1] for left, right in pairwise(axes))
 
 
 def _readable(x: Array) -> bool:

@@ -2,6 +2,7 @@
 
 import ctypes
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,12 @@ def layout(shape: tuple[int, ...], strides: tuple[int, ...], item: int) -> tuple
 def reach(shape: tuple[int, ...], strides: tuple[int, ...], item: int) -> int:
     """Bytes from the first element of a view with positive strides to behind its last."""
     return sum((size - 1) * stride for size, stride in zip(shape, strides)) + item
+
+
+def merge(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether these axes can be walked as one, with one stride."""
+    axes = [(size, stride) for size, stride in zip(shape, strides) if size != 1]
+    return all(left[1] == right[0] * right[1] for left, right in pairwise(axes))
 
 
 def check_dtypes(what: str, *arrays: Array) -> None:

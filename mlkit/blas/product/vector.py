@@ -6,7 +6,6 @@ spread even these over them.
 
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +16,7 @@ from ...kernels import Array, Bound
 from ..library import LETTERS, REALS, Dtype, Library
 from ..selection import current
 from .matrix import Factor
-from .operand import check_dtypes, check_out, data_address, pointer, refuse_too_large, scalar
+from .operand import check_dtypes, check_out, data_address, merge, pointer, refuse_too_large, scalar
 
 
 def axpy(x: Array, y: Array, alpha: Factor = 1.0) -> Array:
@@ -176,12 +175,9 @@ def _vectors(*arrays: Array) -> tuple[Any, ...]:
 
 def stride(x: Array) -> int | None:
     """The positive distance, in elements, between successive elements in C order, or None if there is no single one."""
-    axes = [(size, step) for size, step in zip(x.shape, x.strides) if size != 1]
-    if not axes:
-        return 1
-    step = axes[-1][1]
-    even = all(left[1] == right[0] * right[1] for left, right in pairwise(axes))
-    return step // x.itemsize if even and step > 0 and step % x.itemsize == 0 and x.flags.aligned else None
+    step = next((step for size, step in zip(x.shape[::-1], x.strides[::-1]) if size != 1), x.itemsize)
+    even = merge(x.shape, x.strides) and step > 0 and step % x.itemsize == 0
+    return step // x.itemsize if even and x.flags.aligned else None
 
 
 def _apart(x: Array, y: Array) -> Array:
