@@ -5,7 +5,7 @@ turns it, for given operands, into the cheapest pair (function, arguments) that 
 called again and again, as long as the arrays live.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -74,6 +74,12 @@ def bind(function: Kernel, operands: tuple[Any, ...]) -> Bound:
     return binder(*operands) if binder else (function, operands)
 
 
+def replay(steps: Iterable[Bound]) -> None:
+    """Make bound calls one after the other: what a kernel that consists of several is bound to."""
+    for function, arguments in steps:
+        function(*arguments)
+
+
 def named(name: str) -> Kernel:
     """The kernel called `name`: one of mlkit's own, else a NumPy ufunc."""
     found = KERNELS.get(name) or getattr(np, name, None)
@@ -123,6 +129,11 @@ class Observer:
         if self.enclosing is not None:
             self.enclosing.ask(what)
 
+    def rely(self, owner: Any, name: str) -> None:
+        """The calls that follow depend on what the attribute `name` of `owner` is now."""
+        if self.enclosing is not None:
+            self.enclosing.rely(owner, name)
+
 
 def call(function: Kernel, *operands: Any) -> Array:
     """Run `function(*operands)` now and return the last operand, the array written."""
@@ -156,9 +167,28 @@ def ask(what: str) -> None:
         observer.ask(what)
 
 
+def rely(owner: Any, name: str) -> Any:
+    """The attribute `name` of `owner`; a plan is replayed only while it is what it was – whether a layer trains, say."""
+    observer = _observer.get()
+    if observer is not None:
+        observer.rely(owner, name)
+    return getattr(owner, name)
+
+
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     """Uninitialised memory; while capturing, memory that the plan will own."""
     array = np.empty(shape, dtype)
+    observer = _observer.get()
+    if observer is not None:
+        observer.own(array)
+    return array
+
+
+def like(a: Array, dtype: Any = None) -> Array:
+    """Uninitialised memory for an array of the shape of `a`; images keep the order that their axes have in memory."""
+    if a.ndim < 3 or a.flags.c_contiguous or 0 in a.strides:
+        return empty(a.shape, a.dtype if dtype is None else dtype)
+    array = np.empty_like(a, dtype, "K", False)
     observer = _observer.get()
     if observer is not None:
         observer.own(array)

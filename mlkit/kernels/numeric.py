@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .call import Bound, binding, call, empty, kernel, row
+from .call import Bound, binding, call, empty, kernel, like, row
 from .memory import Array
 
 Axes = tuple[int, ...]
@@ -33,12 +33,12 @@ def power(a: Array, b: Array, out: Array | None = None) -> Array:
 
 def at_least(bound: float, a: Array, out: Array | None = None) -> Array:
     """`max(a, bound)` for a number that never changes."""
-    return call(clamped_below, bound, a, empty(a.shape, a.dtype) if out is None else out)
+    return call(clamped_below, bound, a, like(a) if out is None else out)
 
 
 def at_most(bound: float, a: Array, out: Array | None = None) -> Array:
     """`min(a, bound)` for a number that never changes."""
-    return call(clamped_above, bound, a, empty(a.shape, a.dtype) if out is None else out)
+    return call(clamped_above, bound, a, like(a) if out is None else out)
 
 
 def copysign(a: Array, b: Array, out: Array | None = None) -> Array:
@@ -62,43 +62,43 @@ def logical_and(a: Array, b: Array) -> Array:
 
 
 def negative(a: Array, out: Array | None = None) -> Array:
-    return call(np.negative, a, empty(a.shape, a.dtype) if out is None else out)
+    return call(np.negative, a, like(a) if out is None else out)
 
 
 def absolute(a: Array, out: Array | None = None) -> Array:
-    return call(np.absolute, a, empty(a.shape, a.dtype) if out is None else out)
+    return call(np.absolute, a, like(a) if out is None else out)
 
 
 def sign(a: Array, out: Array | None = None) -> Array:
-    return call(np.sign, a, empty(a.shape, a.dtype) if out is None else out)
+    return call(np.sign, a, like(a) if out is None else out)
 
 
 def exp(a: Array, out: Array | None = None) -> Array:
-    return call(np.exp, a, empty(a.shape, a.dtype) if out is None else out)
+    return call(np.exp, a, like(a) if out is None else out)
 
 
 def log(a: Array, out: Array | None = None) -> Array:
-    return call(np.log, a, empty(a.shape, a.dtype) if out is None else out)
+    return call(np.log, a, like(a) if out is None else out)
 
 
 def log1p(a: Array, out: Array | None = None) -> Array:
-    return call(np.log1p, a, empty(a.shape, a.dtype) if out is None else out)
+    return call(np.log1p, a, like(a) if out is None else out)
 
 
 def sqrt(a: Array, out: Array | None = None) -> Array:
-    return call(np.sqrt, a, empty(a.shape, a.dtype) if out is None else out)
+    return call(np.sqrt, a, like(a) if out is None else out)
 
 
 def square(a: Array, out: Array | None = None) -> Array:
-    return call(np.square, a, empty(a.shape, a.dtype) if out is None else out)
+    return call(np.square, a, like(a) if out is None else out)
 
 
 def tanh(a: Array, out: Array | None = None) -> Array:
-    return call(np.tanh, a, empty(a.shape, a.dtype) if out is None else out)
+    return call(np.tanh, a, like(a) if out is None else out)
 
 
 def reciprocal(a: Array, out: Array | None = None) -> Array:
-    return call(np.reciprocal, a, empty(a.shape, a.dtype) if out is None else out)
+    return call(np.reciprocal, a, like(a) if out is None else out)
 
 
 def copy(a: Array, out: Array | None = None, dtype: Any = None) -> Array:
@@ -210,10 +210,10 @@ def _(a: Array, axes: Axes, keepdims: bool, out: Array) -> Bound:
 
 
 def _result(a: Array, b: Array, dtype: Any = None) -> Array:
-    shape = a.shape
-    if shape != b.shape and b.ndim and shape[-b.ndim :] != b.shape:
-        shape = np.broadcast_shapes(shape, b.shape)
-    return empty(shape, a.dtype if dtype is None else dtype)
+    if a.shape == b.shape or not b.ndim or a.shape[-b.ndim :] == b.shape:
+        return like(a, dtype)
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    return like(a if shape == a.shape else b, dtype or a.dtype) if shape in (a.shape, b.shape) else empty(shape, dtype or a.dtype)
 
 
 def _into(ufunc: np.ufunc, a: Array, b: Array, out: Array) -> Bound:
@@ -222,6 +222,9 @@ def _into(ufunc: np.ufunc, a: Array, b: Array, out: Array) -> Bound:
 
 def _in_rows(bound: float, a: Array, out: Array) -> tuple[Array, Array, Array]:
     """The operands in long rows beside a row of the bound: NumPy's SIMD loops want an array where a scalar would do."""
+    if a.ndim > 2 and a.strides == out.strides and not a.flags.c_contiguous:
+        order = sorted(range(a.ndim), key=lambda axis: -a.strides[axis])  # images: as they lie in memory
+        a, out = a.transpose(order), out.transpose(order)
     if a.flags.c_contiguous and out.flags.c_contiguous:
         shape = _rows(a.size)
         a, out = a.reshape(shape), out.reshape(shape)

@@ -8,7 +8,7 @@ from .. import kernels as k
 from ..errors import ArgumentError
 from ..kernels import Array, Bound
 from ..tensor import Parameter
-from .block import add_scaled, cut, decay_and_add, replay
+from .block import add_scaled, cut, decay_and_add
 from .flat import Store
 from .optimizer import Optimizer, at_least_zero, below_one
 
@@ -95,4 +95,4 @@ def _bind(
             steps.append((np.multiply, (p, kept, p)))
         steps += [*decay_and_add(m, beta1, g), (np.multiply, (g, g, t)), *decay_and_add(v, beta2, t)]
         steps += [(np.sqrt, (v, t)), (np.add, (t, floor, t)), (np.divide, (m, t, t)), *add_scaled(p, rate, t)]
-    return replay, (tuple(steps),)
+    return k.replay, (tuple(steps),)

@@ -19,11 +19,6 @@ def cut(*vectors: Array) -> Iterator[tuple[Array, ...]]:
         yield *(vector[part] for vector in vectors), scratch[: part.stop - start]
 
 
-def replay(steps: tuple[Bound, ...]) -> None:
-    for function, arguments in steps:
-        function(*arguments)
-
-
 def decay_and_add(y: Array, decay: Array, x: Array) -> list[Bound]:
     """`y = decay * y + x` as bound calls; decay is a 0-d array, read at each."""
     together = blas.bind_axpby(x, y, None, decay)

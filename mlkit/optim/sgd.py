@@ -8,7 +8,7 @@ from .. import kernels as k
 from ..errors import ArgumentError
 from ..kernels import Array, Bound
 from ..tensor import Parameter
-from .block import add_scaled, cut, decay_and_add, replay
+from .block import add_scaled, cut, decay_and_add
 from .flat import Store
 from .optimizer import Optimizer, at_least_zero, below_one
 
@@ -92,4 +92,4 @@ def _bind(
             steps += [(np.multiply, (g, rate, t)), (np.add, (p, t, p))]
         else:
             steps += add_scaled(p, rate, t)
-    return replay, (tuple(steps),)
+    return k.replay, (tuple(steps),)

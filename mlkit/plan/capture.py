@@ -38,6 +38,7 @@ class Capture(k.Observer):
         self.born: list[int] = []
         self.died: dict[int, int] = {}  # the number of calls made before
         self.outer: list[Outer] = []
+        self.relied: dict[tuple[int, str], tuple[Any, str]] = {}  # attributes that decided what was called
         self.failure: CaptureError | None = None
         self._numbers: dict[int, int] = {}  # id of an outer array -> its number
         self._owned = k.Regions(on_death=self._free)
@@ -57,6 +58,9 @@ class Capture(k.Observer):
 
     def ask(self, what: str) -> None:
         self._fail(f"{what} asks for a value, which a plan cannot know")
+
+    def rely(self, owner: Any, name: str) -> None:
+        self.relied[id(owner), name] = owner, name
 
     def describe(self, operand: Any) -> Any:
         """A View of an array in known memory; a constant as it is."""

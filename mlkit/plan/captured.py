@@ -13,7 +13,7 @@ from ..kernels import Array, Value
 from .capture import Capture, capturing
 from .plan import Plan, rebuild
 
-Signature = tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
+Signature = tuple[Any, ...]  # shape and dtype of each input, then what the step relies on
 
 
 class Captured:
@@ -28,16 +28,16 @@ class Captured:
         self.plan: Plan | None = None
         self.eager = False  # set when the step did what no plan can repeat
         self._lock = Lock()  # a plan has one arena
+        self._relied: dict[tuple[int, str], tuple[Any, str]] = {}  # attributes that decide what is called: a layer's `training`
 
     def __call__(self, *inputs: Any) -> Any:
         if self.eager or (k.observing() is not None and capturing()):
             return self.step(*inputs)
         arrays = [x.data if isinstance(x, Value) else x if isinstance(x, np.ndarray) else np.asarray(x) for x in inputs]
-        signature = tuple((x.shape, x.dtype) for x in arrays)
         with self._lock:
-            plan = self.plans.get(signature)
+            plan = self.plans.get(self._signature(arrays))
             if plan is None or plan.generation != k.generation():
-                return self._first(signature, inputs, arrays)
+                return self._first(inputs, arrays)
             for held, x in zip(plan.inputs, arrays):
                 np.copyto(held, x)
             plan.follow()
@@ -45,7 +45,11 @@ class Captured:
             result = plan()
             return rebuild(result, np.array) if self.copy else result
 
-    def _first(self, signature: Signature, inputs: tuple[Any, ...], arrays: list[Array]) -> Any:
+    def _signature(self, arrays: list[Array]) -> Signature:
+        shapes = tuple((x.shape, x.dtype) for x in arrays)
+        return (*shapes, *(getattr(owner, name) for owner, name in self._relied.values())) if self._relied else shapes
+
+    def _first(self, inputs: tuple[Any, ...], arrays: list[Array]) -> Any:
         """Run the step eagerly, on copies that the plan will read, and keep the plan."""
         held = [k.keep(np.array(x, order="C"), "input") for x in arrays]
         given = [type(x)(y) if isinstance(x, Value) else y for x, y in zip(inputs, held)]
@@ -55,6 +59,8 @@ class Captured:
             self.eager = True
             warnings.warn(f"the step is not captured and runs eagerly: {log.failure}", CaptureWarning, stacklevel=4)
             return result
+        self._relied.update(log.relied)
+        signature = self._signature(arrays)
         self.plans.pop(signature, None)
         while len(self.plans) >= self.most:
             self.plans.pop(next(iter(self.plans)))  # the oldest

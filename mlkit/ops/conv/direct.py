@@ -1,0 +1,91 @@
+"""Convolution as products of overlapping windows: nothing is gathered, nothing is copied.
+
+A window of adjacent pixels is a contiguous row of kernel width × C numbers. Windows that overlap cannot be the rows of
+one matrix – CBLAS wants rows that do not – but every P-th of them can: one product for each kernel row and each of
+P = ⌈kernel width / stride⌉ phases. Value, input gradient and weight gradient multiply the same pairs of views.
+"""
+
+from collections.abc import Iterator
+
+from ... import kernels as k
+from ...blas import gemm
+from ...kernels import Array
+from ..activation import Activation
+from ..image import Padded
+from .geometry import Block, Geometry, Run
+
+
+def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, activation: Activation | None) -> Array:
+    """Output images (H, N, W, outputs); the kernel is (kernel height, kernel width, channels, outputs)."""
+    y = k.empty((g.out_height, g.batch, g.out_width, g.outputs), kernel.dtype)
+    for block in g.blocks():
+        z = scratch(g, block, kernel.dtype)
+        if bias is not None:
+            k.copy(bias, out=z.memory.reshape(-1, g.outputs))
+        for run, windows, pixels in pairs(g, source, block, z, 0):
+            begun = bias is not None or run is not g.runs[0]
+            gemm(windows, taps(kernel, run), out=pixels, beta=1.0 if begun else 0.0)
+        finish(z.inside, block.of(y), activation)
+    return y
+
+
+def input_gradient(g: Geometry, dz: Padded, kernel: Array) -> Array:
+    """(H, N, W, channels): every product spreads over the windows that it came from. Serves any stride."""
+    dx = Padded((g.height, g.batch, g.width, g.channels), *g.padding, g.planes, g.pitch, g.tail, kernel.dtype)
+    k.fill(0, dx.memory)
+    for block in g.blocks():
+        for run, windows, pixels in pairs(g, dx, block, dz, base(dz) + g.offset(block)):
+            gemm(pixels, taps(kernel, run).T, out=windows, beta=1.0)
+    return dx.inside
+
+
+def weight_gradient(g: Geometry, source: Padded, dz: Padded) -> Array:
+    """(kernel height, kernel width, channels, outputs)."""
+    gradient = k.fill(0, k.empty((*g.kernel, g.channels, g.outputs), dz.memory.dtype))
+    for block in g.blocks():
+        for run, windows, pixels in pairs(g, source, block, dz, base(dz) + g.offset(block)):
+            gemm(windows.T, pixels, out=taps(gradient, run), beta=1.0)
+    return gradient
+
+
+def pairs(g: Geometry, source: Padded, block: Block, target: Padded, first: int) -> Iterator[tuple[Run, Array, Array]]:
+    """(run, its windows of the source, the pixels of the target that they belong to) of one block.
+
+    `first` is the target's pixel that belongs to the first window of the block.
+    """
+    down, across = g.stride
+    count = block.rows * g.out_pitch
+    for run in g.runs:
+        plane = down * block.top + run.row * g.dilation[0]
+        corner = (plane * g.batch + block.first) * g.pitch + run.pixel
+        phases = -(-run.length // across)
+        for phase in range(phases):
+            rows = -(-(count - phase) // phases)
+            windows = source.windows(corner + across * phase, rows, across * phases, run.length)
+            yield run, windows, target.windows(first + phase, rows, phases, 1)
+
+
+def taps(kernel: Array, run: Run) -> Array:
+    """The part of a kernel that a run multiplies: (length * channels, outputs)."""
+    return kernel[run.row, run.tap : run.tap + run.length].reshape(-1, kernel.shape[-1])
+
+
+def base(dz: Padded) -> int:
+    """The first pixel of the first image."""
+    return dz.top * dz.batch * dz.pitch + dz.left
+
+
+def scratch(g: Geometry, block: Block, dtype: object) -> Padded:
+    """Memory for one block of the output, with its pitch."""
+    planes = block.bottom - block.top
+    return Padded((planes, block.last - block.first, g.out_width, g.outputs), 0, 0, planes, g.out_pitch, 0, dtype)
+
+
+def finish(z: Array, y: Array, activation: Activation | None) -> None:
+    """`y = activation(z)`, out of scratch memory, which has a pitch, into that of the result, which has none."""
+    shape = *z.shape[:2], -1
+    z, y = z.reshape(shape), y.reshape(shape)
+    if activation:
+        activation.value(z, y)
+    else:
+        k.copy(z, out=y)

@@ -1,0 +1,89 @@
+"""Images in memory: an (N, C, H, W) array is a view of rows of pixels, one row of all images after the other.
+
+The order in memory is (H, N, W, C): all channels of a pixel lie together, so a window of adjacent pixels is one row of a
+matrix; and the same row of all images lies together, so what combines rows – a transform, a pool – runs over thousands
+of contiguous numbers. Zeros to the right of a row are shared with those to the left of the next.
+"""
+
+import numpy as np
+
+from .. import kernels as k
+from ..kernels import Array
+
+
+def images(batch: int, channels: int, height: int, width: int, dtype: object = np.float32) -> Array:
+    """Uninitialised images (N, C, H, W) on memory (H, N, W, C)."""
+    return unrolled(k.empty((height, batch, width, channels), dtype))
+
+
+def rolled(x: Array) -> Array:
+    """An (N, C, H, W) array with its axes in the order of memory: (H, N, W, C). A view."""
+    return x.transpose(2, 0, 3, 1)
+
+
+def unrolled(x: Array) -> Array:
+    """The reverse of `rolled`."""
+    return x.transpose(1, 3, 0, 2)
+
+
+def dense(x: Array) -> Array:
+    """`rolled(x)`, C-contiguous: copied only where it lies otherwise in memory."""
+    turned = rolled(x)
+    return turned if turned.flags.c_contiguous else k.copy(turned)
+
+
+class Padded:
+    """Images with zeros around them, in memory (planes, N, pitch, C): the first row of all images is the first plane.
+
+    A plane has `pitch` pixels for each image; those beyond its width are zeros, and so are the planes above and below
+    and `tail` pixels behind the last. `top` planes and `left` pixels lie before the first pixel of an image.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int, int], top: int, left: int, planes: int, pitch: int, tail: int, dtype: object
+    ) -> None:
+        self.height, self.batch, self.width, self.channels = shape
+        self.top, self.left, self.planes, self.pitch = top, left, planes, pitch
+        self.pixels = planes * self.batch * pitch
+        self.memory = k.empty(((self.pixels + tail) * self.channels,), dtype)
+        self._grid = self.memory[: self.pixels * self.channels].reshape(planes, self.batch, pitch, self.channels)
+
+    @classmethod
+    def around(cls, x: Array, top: int, left: int, planes: int, pitch: int, tail: int) -> "Padded":
+        """`x`, (H, N, W, C), with zeros around it; no copy of what needs none."""
+        height, batch, width, _ = x.shape
+        if tail == 0 and planes == height and pitch == width and x.flags.c_contiguous:
+            same: Padded = cls.__new__(cls)
+            same.height, same.batch, same.width, same.channels = x.shape
+            same.top, same.left, same.planes, same.pitch, same.pixels = 0, 0, planes, pitch, height * batch * width
+            same.memory, same._grid = x.reshape(-1), x
+            return same
+        padded = cls(x.shape, top, left, planes, pitch, tail, x.dtype)
+        padded.clear()
+        k.copy(x, out=padded.inside)
+        return padded
+
+    @property
+    def inside(self) -> Array:
+        """The images without the zeros: (H, N, W, C)."""
+        return self._grid[self.top : self.top + self.height, :, self.left : self.left + self.width]
+
+    def clear(self) -> None:
+        """Write the zeros around the images."""
+        below, right = self.top + self.height, self.left + self.width
+        middle = self._grid[self.top : below]
+        rest = self.memory[self.pixels * self.channels :]
+        for part in (self._grid[: self.top], self._grid[below:], middle[:, :, : self.left], middle[:, :, right:], rest):
+            if part.size:
+                k.fill(0, part)
+
+    def windows(self, first: int, count: int, step: int, length: int) -> Array:
+        """A matrix whose rows are `count` windows of `length` adjacent pixels, `step` pixels apart: (count, length * C)."""
+        item = self.memory.itemsize
+        pixel = self.channels * item
+        shape = count, length * self.channels
+        return np.ndarray(shape, self.memory.dtype, self.memory, first * pixel, (step * pixel, item))
+
+    def rows(self) -> Array:
+        """All planes as one matrix: (planes, N * pitch * C)."""
+        return self._grid.reshape(self.planes, -1)
