@@ -192,6 +192,15 @@ class Parameter(Tensor):
         self.data, self._gradient, self.place = data, gradient, place
 
 
+class Buffer(Tensor):
+    """State of a layer that no optimizer changes – running statistics, say – and that is saved with it."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Array) -> None:
+        super().__init__(k.keep(np.ascontiguousarray(data).reshape(np.shape(data)), "state"))
+
+
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A Tensor of a copy of `data`: an array keeps its dtype, Python's floats become float32."""
     array = np.array(data.data if isinstance(data, Tensor) else data, dtype)

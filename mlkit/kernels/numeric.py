@@ -31,6 +31,10 @@ def power(a: Array, b: Array, out: Array | None = None) -> Array:
     return call(np.power, a, b, _result(a, b) if out is None else out)
 
 
+def maximum(a: Array, b: Array, out: Array | None = None) -> Array:
+    return call(larger, a, b, _result(a, b) if out is None else out)
+
+
 def at_least(bound: float, a: Array, out: Array | None = None) -> Array:
     """`max(a, bound)` for a number that never changes."""
     return call(clamped_below, bound, a, like(a) if out is None else out)
@@ -133,6 +137,11 @@ def add_at(where: Array, values: Array | float, out: Array) -> Array:
 
 
 @kernel
+def larger(a: Array, b: Array, out: Array) -> None:
+    np.maximum(a, b, out=out)
+
+
+@kernel
 def clamped_below(bound: float, a: Array, out: Array) -> None:
     a, limit, out = _in_rows(bound, a, out)
     np.maximum(a, limit, out=out)
@@ -177,6 +186,11 @@ def taken(a: Array, where: Array, out: Array) -> None:
 @kernel
 def added_at(where: Array, values: Array | float, out: Array) -> None:
     out.reshape(-1)[where] += values
+
+
+@binding(larger)
+def _(a: Array, b: Array, out: Array) -> Bound:
+    return _into(np.maximum, a, b, out)
 
 
 @binding(clamped_below)

@@ -21,6 +21,8 @@ class Linear(Module):
     Both start uniform within ±1/√in_features, as in PyTorch, drawn from `rng` or the generator of `manual_seed`.
     """
 
+    takes_activation = True
+
     def __init__(
         self,
         in_features: int,
@@ -118,7 +120,7 @@ class Flatten(Module):
 
 
 class Sequential(Module):
-    """One module after another; a Linear takes the activation behind it into its own op."""
+    """One module after another; one that can takes the activation behind it into its own op."""
 
     def __init__(self, *layers: Module) -> None:
         for layer in layers:
@@ -131,8 +133,8 @@ class Sequential(Module):
         for i in waiting:
             layer, following = self.layers[i], self.layers[i + 1] if i + 1 < len(self.layers) else None
             fused = getattr(following, "fused", None)
-            if isinstance(layer, Linear) and fused:
-                x = layer.forward(x, fused)
+            if fused and layer.takes_activation:
+                x = layer(x, activation=fused)
                 next(waiting)
             else:
                 x = layer(x)

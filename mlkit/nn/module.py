@@ -7,18 +7,19 @@ import numpy as np
 
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..kernels import Array
-from ..tensor import Parameter
+from ..tensor import Buffer, Parameter
 
 
 class Module:
     """A part of a network. A subclass keeps Parameters and Modules as attributes and defines `forward`."""
 
     training = True
+    takes_activation = False  # whether `forward` takes the name of an activation, to apply it in its own op
 
     forward: Any  # a method of the subclass
 
-    def __call__(self, *inputs: Any) -> Any:
-        return self.forward(*inputs)
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.forward(*inputs, **options)
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """(name, module) of the modules directly in this one; those in a list have its name and a number."""
@@ -37,8 +38,8 @@ class Module:
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """(dotted name, parameter) of all parameters, each once."""
         seen: set[int] = set()
-        for name, parameter in self._all_parameters(prefix):
-            if id(parameter) not in seen:
+        for name, parameter in self._state(prefix):
+            if isinstance(parameter, Parameter) and id(parameter) not in seen:
                 seen.add(id(parameter))
                 yield name, parameter
 
@@ -62,12 +63,12 @@ class Module:
         return self.train(False)
 
     def state_dict(self) -> dict[str, Array]:
-        """A copy of every parameter by its dotted name."""
-        return {name: parameter.data.copy() for name, parameter in self._all_parameters()}
+        """A copy of every parameter and buffer by its dotted name."""
+        return {name: tensor.data.copy() for name, tensor in self._state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Set every parameter from `state`; a missing, unknown or ill-shaped one is an error, and nothing is changed."""
-        own = dict(self._all_parameters())
+        """Set every parameter and buffer from `state`; a missing, unknown or ill-shaped one is an error, and nothing is changed."""
+        own = dict(self._state())
         if own.keys() != state.keys():
             missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
             raise ArgumentError(f"the state lacks {missing or 'nothing'} and has {unknown or 'nothing'} unknown")
@@ -91,9 +92,10 @@ class Module:
         lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in children]
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
 
-    def _all_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+    def _state(self, prefix: str = "") -> Iterator[tuple[str, Parameter | Buffer]]:
+        """(dotted name, parameter or buffer) of all, under every name that it has."""
         for name, value in vars(self).items():
-            if isinstance(value, Parameter):
+            if isinstance(value, Parameter | Buffer):
                 yield prefix + name, value
         for name, child in self.children():
-            yield from child._all_parameters(f"{prefix}{name}.")
+            yield from child._state(f"{prefix}{name}.")

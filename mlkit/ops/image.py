@@ -46,7 +46,7 @@ class Padded:
         self.top, self.left, self.planes, self.pitch = top, left, planes, pitch
         self.pixels = planes * self.batch * pitch
         self.memory = k.empty(((self.pixels + tail) * self.channels,), dtype)
-        self._grid = self.memory[: self.pixels * self.channels].reshape(planes, self.batch, pitch, self.channels)
+        self.grid = self.memory[: self.pixels * self.channels].reshape(planes, self.batch, pitch, self.channels)
 
     @classmethod
     def around(cls, x: Array, top: int, left: int, planes: int, pitch: int, tail: int) -> "Padded":
@@ -56,7 +56,7 @@ class Padded:
             same: Padded = cls.__new__(cls)
             same.height, same.batch, same.width, same.channels = x.shape
             same.top, same.left, same.planes, same.pitch, same.pixels = 0, 0, planes, pitch, height * batch * width
-            same.memory, same._grid = x.reshape(-1), x
+            same.memory, same.grid = x.reshape(-1), x
             return same
         padded = cls(x.shape, top, left, planes, pitch, tail, x.dtype)
         padded.clear()
@@ -66,14 +66,14 @@ class Padded:
     @property
     def inside(self) -> Array:
         """The images without the zeros: (H, N, W, C)."""
-        return self._grid[self.top : self.top + self.height, :, self.left : self.left + self.width]
+        return self.grid[self.top : self.top + self.height, :, self.left : self.left + self.width]
 
     def clear(self) -> None:
         """Write the zeros around the images."""
         below, right = self.top + self.height, self.left + self.width
-        middle = self._grid[self.top : below]
+        middle = self.grid[self.top : below]
         rest = self.memory[self.pixels * self.channels :]
-        for part in (self._grid[: self.top], self._grid[below:], middle[:, :, : self.left], middle[:, :, right:], rest):
+        for part in (self.grid[: self.top], self.grid[below:], middle[:, :, : self.left], middle[:, :, right:], rest):
             if part.size:
                 k.fill(0, part)
 
@@ -86,4 +86,4 @@ class Padded:
 
     def rows(self) -> Array:
         """All planes as one matrix: (planes, N * pitch * C)."""
-        return self._grid.reshape(self.planes, -1)
+        return self.grid.reshape(self.planes, -1)

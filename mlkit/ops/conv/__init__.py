@@ -1,5 +1,6 @@
 """Convolution in one and two dimensions, as matrix products on images in the order (H, N, W, C)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ from ...blas import gemv
 from ...errors import ArgumentError, DtypeError, ShapeError
 from ...kernels import Array
 from ...tensor import Backward, primitive
-from ..activation import FUSED
+from ..activation import FUSED, Activation
 from ..image import Padded, rolled, unrolled
-from . import direct, planar, winograd
+from . import depthwise, direct, planar, winograd
 from .geometry import Geometry, Pair, geometry
 
 ALGORITHMS = {"direct": direct, "winograd": winograd, "planar": planar}
+Gradients = Callable[[Array], Any]  # of the output -> makers of the gradients of input, weight and bias
 PASS = 16  # products that take as long as one number of an elementwise pass: the price of Winograd's transforms
 
 
@@ -28,31 +30,161 @@ def conv2d(
     Cross-correlation, as in PyTorch: H' = (H + 2 padding - dilation (height - 1) - 1) // stride + 1. activation is a name
     in FUSED. algorithm – direct, winograd, planar – is chosen for the shape unless it is given.
     """
-    g = _geometry(x, weight, bias, _pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1))
+    _check("conv2d", x, weight, bias, groups, activation, algorithm)
+    sizes = _pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1)
     function = FUSED[activation] if activation else None
-    name = algorithm or choose(g)
-    source = _source(g, x, name)
-    kernel = k.copy(weight.transpose(2, 3, 1, 0))  # (height, width, C, outputs)
-    y = ALGORITHMS[name].convolve(g, source, kernel, bias, function)
+    if groups == 1:
+        y, gradients = _one_group(x, weight, bias, *sizes, function, algorithm)
+    elif groups == x.shape[1] == len(weight):
+        y, gradients = _depthwise(x, weight, bias, *sizes, function)
+    else:
+        y, gradients = _several_groups(x, weight, bias, *sizes, groups, function, algorithm)
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
-        dz = _gradient_rows(g, rolled(dy), y, function)
+        dx, dweight, dbias = gradients(rolled(dy))
+
+        def unrolled_dx(out: Array | None) -> Array:
+            found = unrolled(dx())
+            return found if out is None else k.copy(found, out=out)
+
+        return unrolled_dx, lambda out: k.copy(dweight(), out=out), dbias
+
+    return unrolled(y), backward
+
+
+@primitive
+def conv1d(
+    x: Array, weight: Array, bias: Array | None = None, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1,
+    activation: str | None = None,
+) -> tuple[Array, Backward]:  # fmt: skip
+    """`activation(x * weight + bias)`: (N, C, L), (outputs, C / groups, taps), (outputs,) -> (N, outputs, L'). See `conv2d`."""
+    if x.ndim != 3 or weight.ndim != 3:
+        raise ShapeError(f"conv1d: input {x.shape}, weight {weight.shape}; it takes (N, C, L) and (outputs, C / groups, taps)")
+    y, rest = conv2d.on_arrays(  # type: ignore[attr-defined]
+        x[:, :, None], weight[:, :, None], bias, (1, stride), (0, padding), (1, dilation), groups, activation
+    )
+
+    def backward(dy: Array):  # type: ignore[no-untyped-def]
+        dx, dweight, dbias = rest(dy[:, :, None])
+        return _without_height(dx), _without_height(dweight), dbias
+
+    return y[:, :, 0], backward
+
+
+@primitive
+def conv_transpose2d(
+    x: Array, weight: Array, bias: Array | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+    dilation: Any = 1,
+) -> tuple[Array, Backward]:  # fmt: skip
+    """The transpose of `conv2d` as a linear map, plus a bias: (N, C, H, W), (C, outputs, height, width) -> (N, outputs, H', W').
+
+    H' = (H - 1) stride - 2 padding + dilation (height - 1) + output_padding + 1.
+    """
+    if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[0]:
+        raise ShapeError(f"conv_transpose2d: input {x.shape}, weight {weight.shape}; it takes (N, C, H, W), (C, outputs, height, width)")
+    steps, pads, gaps = _pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1)
+    extra = _pair("output_padding", output_padding, 0)
+    if any(more >= max(step, gap) for more, step, gap in zip(extra, steps, gaps)):
+        raise ArgumentError(f"conv_transpose2d: output_padding {extra} must be smaller than the stride {steps} or the dilation {gaps}")
+    size = tuple(
+        (n - 1) * step - 2 * pad + gap * (taps - 1) + more + 1
+        for n, step, pad, gap, taps, more in zip(x.shape[2:], steps, pads, gaps, weight.shape[2:], extra)
+    )
+    if min(size) < 1:
+        raise ShapeError(f"conv_transpose2d: input {x.shape} with padding {pads} leaves nothing: {size}")
+    g = geometry(x.shape[0], weight.shape[1], size, weight.shape[0], weight.shape[2:], steps, pads, gaps)
+    dz = _gradient_rows(g, rolled(x), None, None)
+    kernel = k.copy(weight.transpose(2, 3, 1, 0))
+    y = _input_gradient(g, dz, kernel, None)
+    y = y if bias is None else k.add(y, bias)
+
+    def backward(dy: Array):  # type: ignore[no-untyped-def]
+        name = choose(g)
+        turned = rolled(dy)
+        source = _source(g, turned, name)
 
         def dx(out: Array | None) -> Array:
-            found = unrolled(_input_gradient(g, dz, kernel, algorithm))
+            found = unrolled(ALGORITHMS[name].convolve(g, source, kernel, None, None))
             return found if out is None else k.copy(found, out=out)
 
         def dweight(out: Array | None) -> Array:
-            found = ALGORITHMS[name].weight_gradient(g, source, dz)
-            return k.copy(found.transpose(3, 2, 0, 1), out=out)
+            return k.copy(ALGORITHMS[name].weight_gradient(g, source, dz).transpose(3, 2, 0, 1), out=out)
 
-        def dbias(out: Array | None) -> Array:
-            rows = dz.memory.reshape(-1, g.outputs)
-            return gemv(rows.T, k.row(1, len(rows), rows.dtype), out=out)
-
-        return dx, dweight, dbias
+        return dx, dweight, lambda out: k.sum(turned, (0, 1, 2), out=out)
 
     return unrolled(y), backward
+
+
+def _one_group(
+    x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Pair, dilation: Pair, function: Activation | None,
+    algorithm: str | None,
+) -> tuple[Array, Gradients]:  # fmt: skip
+    g = geometry(x.shape[0], x.shape[1], x.shape[2:], weight.shape[0], weight.shape[2:], stride, padding, dilation)
+    name = algorithm or choose(g)
+    source = _source(g, rolled(x), name)
+    kernel = k.copy(weight.transpose(2, 3, 1, 0))  # (height, width, C, outputs)
+    y = ALGORITHMS[name].convolve(g, source, kernel, bias, function)
+
+    def gradients(dy: Array):  # type: ignore[no-untyped-def]
+        dz = _gradient_rows(g, dy, y, function)
+        return (
+            lambda: _input_gradient(g, dz, kernel, algorithm),
+            lambda: ALGORITHMS[name].weight_gradient(g, source, dz).transpose(3, 2, 0, 1),
+            lambda out: _column_sums(dz, out),
+        )
+
+    return y, gradients
+
+
+def _depthwise(
+    x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Pair, dilation: Pair, function: Activation | None
+) -> tuple[Array, Gradients]:
+    g = geometry(x.shape[0], x.shape[1], x.shape[2:], weight.shape[0], weight.shape[2:], stride, padding, dilation)
+    source = g.padded(rolled(x))
+    kernel = k.copy(weight[:, 0].transpose(1, 2, 0))  # (height, width, C)
+    y = depthwise.convolve(g, source, kernel, bias, function)
+
+    def gradients(dy: Array):  # type: ignore[no-untyped-def]
+        dz = _gradient_rows(g, dy, y, function)
+        return (
+            lambda: depthwise.input_gradient(g, dz, kernel),
+            lambda: depthwise.weight_gradient(g, source, dz).transpose(2, 0, 1)[:, None],
+            lambda out: _column_sums(dz, out),
+        )
+
+    return y, gradients
+
+
+def _several_groups(
+    x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    function: Activation | None, algorithm: str | None,
+) -> tuple[Array, Gradients]:  # fmt: skip
+    """Each group a convolution of its own."""
+    outs, ins = _shares(len(weight), groups), _shares(x.shape[1], groups)
+    parts = [
+        _one_group(x[:, i], weight[o], None if bias is None else bias[o], stride, padding, dilation, function, algorithm)
+        for i, o in zip(ins, outs)
+    ]
+    y = _joined([value for value, _ in parts], outs)
+
+    def gradients(dy: Array):  # type: ignore[no-untyped-def]
+        found = [part(dy[..., o]) for (_, part), o in zip(parts, outs)]
+
+        def dweight() -> Array:
+            total = k.empty(weight.shape, weight.dtype)
+            for (_, part, _), o in zip(found, outs):
+                k.copy(part(), out=total[o])
+            return total
+
+        def dbias(out: Array | None) -> Array:
+            total = k.empty((len(weight),), weight.dtype) if out is None else out
+            for (_, _, part), o in zip(found, outs):
+                part(total[o])
+            return total
+
+        return lambda: _joined([part() for part, _, _ in found], ins), dweight, dbias
+
+    return y, gradients
 
 
 def choose(g: Geometry) -> str:
@@ -69,12 +201,13 @@ def choose(g: Geometry) -> str:
 
 
 def _source(g: Geometry, x: Array, name: str) -> Padded:
+    """The input, (H, N, W, C), with the zeros around it that the algorithm wants."""
     if name == "planar":
-        return planar.padded(g, x.transpose(1, 2, 0, 3))
-    return g.padded(rolled(x), winograd.planes(g) + g.kernel[0] - 1 if name == "winograd" else 0)
+        return planar.padded(g, x.transpose(3, 0, 1, 2))
+    return g.padded(x, winograd.planes(g) + g.kernel[0] - 1 if name == "winograd" else 0)
 
 
-def _gradient_rows(g: Geometry, dy: Array, y: Array, function: Any) -> Padded:
+def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation | None) -> Padded:
     """The gradient before the activation, with the zeros that both of its convolutions need."""
     turned = g.turned
     planes = winograd.planes(g) if winograd.suits(g) else g.out_height
@@ -87,7 +220,7 @@ def _gradient_rows(g: Geometry, dy: Array, y: Array, function: Any) -> Padded:
             planes = max(planes, winograd.planes(turned) + turned.kernel[0] - 1)
         dz = Padded(dy.shape, top, left, planes, turned.pitch, turned.tail, dy.dtype)
     dz.clear()
-    if function:
+    if function and y is not None:
         function.gradient(dy, y, dz.inside)
     else:
         k.copy(dy, out=dz.inside)
@@ -103,12 +236,51 @@ def _input_gradient(g: Geometry, dz: Padded, kernel: Array, algorithm: str | Non
     return ALGORITHMS["direct" if name == "planar" else name].convolve(turned, dz, back, None, None)
 
 
-def _geometry(x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Pair, dilation: Pair) -> Geometry:
-    return geometry(x.shape[0], x.shape[1], x.shape[2:], weight.shape[0], weight.shape[2:], stride, padding, dilation)
+def _column_sums(dz: Padded, out: Array | None) -> Array:
+    rows = dz.memory.reshape(-1, dz.channels)
+    return gemv(rows.T, k.row(1, len(rows), rows.dtype), out=out)
+
+
+def _joined(parts: list[Array], places: list[slice]) -> Array:
+    """Images side by side along their channels."""
+    shape = *parts[0].shape[:3], places[-1].stop
+    whole = k.empty(shape, parts[0].dtype)
+    for part, place in zip(parts, places):
+        k.copy(part, out=whole[..., place])
+    return whole
+
+
+def _shares(count: int, groups: int) -> list[slice]:
+    return [slice(count * i // groups, count * (i + 1) // groups) for i in range(groups)]
+
+
+def _without_height(thunk: Any) -> Any:
+    return lambda out: thunk(None if out is None else out[:, :, None])[:, :, 0]
 
 
 def _pair(name: str, value: Any, least: int) -> Pair:
     pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
     if len(pair) != 2 or not all(isinstance(n, int | np.integer) and n >= least for n in pair):
-        raise ArgumentError(f"conv2d: {name} is {value!r}; it takes a whole number from {least}, or two")
+        raise ArgumentError(f"convolution: {name} is {value!r}; it takes a whole number from {least}, or two")
     return int(pair[0]), int(pair[1])
+
+
+def _check(
+    name: str, x: Array, weight: Array, bias: Array | None, groups: int, activation: str | None, algorithm: str | None
+) -> None:
+    if x.ndim != 4 or weight.ndim != 4 or groups < 1 or x.shape[1] != weight.shape[1] * groups or len(weight) % groups:
+        raise ShapeError(
+            f"{name}: input {x.shape} does not fit weight {weight.shape} with {groups} groups: "
+            "it takes (N, C, H, W), (outputs, C / groups, height, width)"
+        )
+    if x.size == 0 or weight.size == 0:
+        raise ShapeError(f"{name}: input {x.shape}, weight {weight.shape}: nothing to convolve")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ShapeError(f"{name}: bias {bias.shape} does not fit weight {weight.shape}: it has {weight.shape[0]} outputs")
+    if len({a.dtype for a in (x, weight, bias) if a is not None}) > 1:
+        found = ", ".join(str(a.dtype) for a in (x, weight, bias) if a is not None)
+        raise DtypeError(f"{name}: input, weight and bias are {found}; they must be the same")
+    if activation is not None and activation not in FUSED:
+        raise ArgumentError(f"{name}: activation {activation!r} is none of {', '.join(FUSED)}")
+    if algorithm is not None and algorithm not in ALGORITHMS:
+        raise ArgumentError(f"{name}: algorithm {algorithm!r} is none of {', '.join(ALGORITHMS)}")

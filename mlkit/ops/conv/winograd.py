@@ -20,7 +20,7 @@ from .direct import base
 from .geometry import Geometry
 
 POINTS = 6
-CHUNK = 8192  # numbers of a row of pixels that are transformed at a time
+CHUNK = 16384  # numbers of a row of pixels that are transformed at a time
 FILTERS = {  # kernel height -> what each tap counts at each point
     3: [[1, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]],
     5: [[1, 0, 0, 0, 0], [-1 / 6] * 5, [-1 / 6, 1 / 6, -1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6, 1 / 3, 2 / 3],

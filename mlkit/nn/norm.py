@@ -1,0 +1,129 @@
+"""Normalising layers."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import kernels as k
+from .. import ops
+from ..errors import ArgumentError, ShapeError
+from ..tensor import Buffer, Parameter
+from .module import Module
+
+
+class _BatchNorm(Module):
+    """What both share: weight and bias (num_features,), running mean and variance, the number of batches seen."""
+
+    takes_activation = True
+    ndims: tuple[int, ...] = ()
+
+    def __init__(
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+        track_running_stats: bool = True, dtype: Any = np.float32,
+    ) -> None:  # fmt: skip
+        if not isinstance(num_features, int | np.integer) or num_features < 1:
+            raise ArgumentError(f"{type(self).__name__}: num_features is {num_features!r}; it must be a whole number from 1")
+        self.num_features, self.eps, self.momentum = int(num_features), eps, momentum
+        self.weight = Parameter(np.ones(num_features, dtype)) if affine else None
+        self.bias = Parameter(np.zeros(num_features, dtype)) if affine else None
+        self.running_mean = Buffer(np.zeros(num_features, dtype)) if track_running_stats else None
+        self.running_var = Buffer(np.ones(num_features, dtype)) if track_running_stats else None
+        self.num_batches_tracked = Buffer(np.array(0, np.int64)) if track_running_stats else None
+
+    def forward(self, x: Any, activation: str | None = None) -> Any:
+        if x.ndim not in self.ndims or x.shape[1] != self.num_features:
+            raise ShapeError(f"{self!r}: input {x.shape}; it takes {self.num_features} channels on axis 1, of {self.ndims} axes")
+        training = k.rely(self, "training")
+        momentum: Any = self.momentum
+        if training and self.num_batches_tracked is not None:
+            count = self.num_batches_tracked.data
+            k.add(count, k.scalar(1, count.dtype), out=count)
+            if momentum is None:  # the mean of all batches
+                momentum = k.reciprocal(k.copy(count, dtype=x.dtype))
+        running = [None if r is None else r.data for r in (self.running_mean, self.running_var)]
+        return ops.batch_norm(
+            x, self.weight, self.bias, running_mean=running[0], running_var=running[1], training=training, momentum=momentum,
+            eps=self.eps, activation=activation,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+
+
+class BatchNorm1d(_BatchNorm):
+    """Each feature of (N, C) or (N, C, L) with mean 0 and variance 1 over the batch; the running ones in `eval()`."""
+
+    ndims = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Each channel of (N, C, H, W) with mean 0 and variance 1 over the batch; the running ones in `eval()`."""
+
+    ndims = (4,)
+
+
+class LayerNorm(Module):
+    """Each element with mean 0 and variance 1 over its last axes, whose shape is `normalized_shape`."""
+
+    def __init__(
+        self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True, dtype: Any = np.float32
+    ) -> None:
+        self.normalized_shape, self.eps = _shape(normalized_shape), eps
+        self.weight = Parameter(np.ones(self.normalized_shape, dtype)) if elementwise_affine else None
+        self.bias = Parameter(np.zeros(self.normalized_shape, dtype)) if elementwise_affine and bias else None
+
+    def forward(self, x: Any) -> Any:
+        _check_end(self, x)
+        return ops.layer_norm(x, self.weight, self.bias, eps=self.eps, axes=len(self.normalized_shape))
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}"
+
+
+class RMSNorm(Module):
+    """Each element with mean square 1 over its last axes, whose shape is `normalized_shape`."""
+
+    def __init__(
+        self, normalized_shape: Any, eps: float | None = None, elementwise_affine: bool = True, dtype: Any = np.float32
+    ) -> None:
+        self.normalized_shape, self.eps = _shape(normalized_shape), eps
+        self.weight = Parameter(np.ones(self.normalized_shape, dtype)) if elementwise_affine else None
+
+    def forward(self, x: Any) -> Any:
+        _check_end(self, x)
+        return ops.rms_norm(x, self.weight, eps=self.eps, axes=len(self.normalized_shape))
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}"
+
+
+class GroupNorm(Module):
+    """Each image's groups of channels with mean 0 and variance 1: (N, C, …)."""
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, dtype: Any = np.float32) -> None:
+        if num_groups < 1 or num_channels % num_groups:
+            raise ArgumentError(f"GroupNorm: {num_channels} channels cannot be shared out to {num_groups} groups")
+        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
+        self.weight = Parameter(np.ones(num_channels, dtype)) if affine else None
+        self.bias = Parameter(np.zeros(num_channels, dtype)) if affine else None
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim < 2 or x.shape[1] != self.num_channels:
+            raise ShapeError(f"{self!r}: input {x.shape}; it takes (N, {self.num_channels}, …)")
+        return ops.group_norm(x, self.weight, self.bias, num_groups=self.num_groups, eps=self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}"
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    sizes = (int(shape),) if isinstance(shape, int | np.integer) else tuple(map(int, shape))
+    if not sizes or math.prod(sizes) < 1:
+        raise ArgumentError(f"normalized_shape is {shape!r}; it takes a whole number from 1, or several")
+    return sizes
+
+
+def _check_end(layer: LayerNorm | RMSNorm, x: Any) -> None:
+    if x.shape[-len(layer.normalized_shape) :] != layer.normalized_shape:
+        raise ShapeError(f"{layer!r}: input {x.shape} does not end in {layer.normalized_shape}")

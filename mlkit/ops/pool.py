@@ -1,0 +1,258 @@
+"""Pooling of images: the largest number, or the mean, of each window. Along the width first, then along the height."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import kernels as k
+from ..errors import ArgumentError, ShapeError
+from ..kernels import Array
+from ..tensor import Backward, primitive
+from .image import dense, rolled, unrolled
+
+Primitive = tuple[Array, Backward]
+Pair = tuple[int, int]
+CHUNK = 65536  # numbers worked on at a time: they stay in a second-level cache
+
+
+class Axis(NamedTuple):
+    """The windows along one axis."""
+
+    axis: int  # of (H, N, W, C)
+    size: int
+    taps: int
+    step: int
+    padding: int
+    dilation: int
+    out: int
+
+    @property
+    def parts(self) -> bool:
+        """Whether every place lies in one window, and none outside."""
+        return self.taps == self.step and self.out * self.step == self.size and not self.padding and self.dilation == 1
+
+    @property
+    def inside(self) -> bool:
+        """Whether no window reaches outside."""
+        return not self.padding and self.step * (self.out - 1) + self.dilation * (self.taps - 1) < self.size
+
+    def tap(self, source: Array, result: Array, tap: int) -> tuple[Array, Array]:
+        """The places of the source that are the given tap of a window, and the results of these windows."""
+        shift = tap * self.dilation - self.padding
+        first = max(0, -(shift // self.step))
+        last = max(first, min(self.out, (self.size - 1 - shift) // self.step + 1))
+        here: list[slice] = [slice(None)] * source.ndim
+        there = list(here)
+        here[self.axis] = slice(first * self.step + shift, last * self.step + shift if last > first else 0, self.step)
+        there[self.axis] = slice(first, last)
+        return source[tuple(here)], result[tuple(there)]
+
+
+@primitive
+def max_pool2d(x: Array, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False) -> Primitive:
+    """The largest number of each window: (N, C, H, W) -> (N, C, H', W'). Of equal ones, the first gets the gradient."""
+    down, across = _axes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
+    rows = dense(x)
+    middle = k.empty((down.size, rows.shape[1], across.out, rows.shape[3]), x.dtype)
+    y = k.empty((down.out, *middle.shape[1:]), x.dtype)
+    for part in _images(rows):
+        _largest(across, rows[part], middle[part])
+        _largest(down, middle[part], y[part])
+
+    def backward(dy: Array):  # type: ignore[no-untyped-def]
+        def dx(out: Array | None) -> Array:
+            turned = rolled(dy)
+            found = k.empty(rows.shape, x.dtype)
+            for part in _images(rows):
+                between = k.empty(middle[part].shape, x.dtype)
+                _route(down, turned[part], middle[part], y[part], between)
+                _route(across, between, rows[part], middle[part], found[part])
+            return _handed(found, out)
+
+        return (dx,)
+
+    return unrolled(y), backward
+
+
+@primitive
+def avg_pool2d(
+    x: Array, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True
+) -> Primitive:
+    """The mean of each window: (N, C, H, W) -> (N, C, H', W'); zeros of the padding count, if count_include_pad."""
+    axes = _axes("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    down, across = axes
+    share = _shares(*axes, count_include_pad, x.dtype)
+    rows = dense(x)
+    y = k.empty((down.out, rows.shape[1], across.out, rows.shape[3]), x.dtype)
+    for part in _images(rows):
+        middle = k.empty((down.size, y[part].shape[1], *y.shape[2:]), x.dtype)
+        _total(across, rows[part], middle)
+        _total(down, middle, y[part])
+    k.multiply(y, share, out=y)
+
+    def backward(dy: Array):  # type: ignore[no-untyped-def]
+        def dx(out: Array | None) -> Array:
+            each = k.multiply(rolled(dy), share)
+            found = k.empty(rows.shape, x.dtype)
+            for part in _images(rows):
+                middle = k.empty((down.size, each[part].shape[1], *each.shape[2:]), x.dtype)
+                _spread(down, each[part], middle)
+                _spread(across, middle, found[part])
+            return _handed(found, out)
+
+        return (dx,)
+
+    return unrolled(y), backward
+
+
+@primitive
+def adaptive_avg_pool2d(x: Array, output_size: Any) -> Primitive:
+    """Means of `output_size` windows that share out the images evenly: (N, C, H, W) -> (N, C, H', W')."""
+    if x.ndim != 4 or x.size == 0:
+        raise ShapeError(f"adaptive_avg_pool2d: input {x.shape}; it takes (N, C, H, W), not empty")
+    height, width = _pair("adaptive_avg_pool2d", "output_size", output_size, 1)
+    tall, wide = _bins(x.shape[2], height), _bins(x.shape[3], width)
+    rows = dense(x)
+    y = k.empty((height, rows.shape[1], width, rows.shape[3]), x.dtype)
+    for i, (top, bottom) in enumerate(tall):
+        column = k.sum(rows[top:bottom], (0,)) if bottom - top > 1 else rows[top]
+        for j, (left, right) in enumerate(wide):
+            share = k.scalar(1 / ((bottom - top) * (right - left)), x.dtype)
+            k.multiply(k.sum(column[:, left:right], (1,)), share, out=y[i, :, j])
+
+    def backward(dy: Array):  # type: ignore[no-untyped-def]
+        def dx(out: Array | None) -> Array:
+            turned, found = rolled(dy), k.empty(rows.shape, x.dtype)
+            apart = len(tall) * (tall[0][1] - tall[0][0]) == x.shape[2] and len(wide) * (wide[0][1] - wide[0][0]) == x.shape[3]
+            if not apart:
+                k.fill(0, found)
+            for i, (top, bottom) in enumerate(tall):
+                for j, (left, right) in enumerate(wide):
+                    share = k.multiply(turned[i, :, j], k.scalar(1 / ((bottom - top) * (right - left)), x.dtype))[:, None]
+                    window = found[top:bottom, :, left:right]
+                    k.copy(share, out=window) if apart else k.add(window, share, out=window)
+            return _handed(found, out)
+
+        return (dx,)
+
+    return unrolled(y), backward
+
+
+def _largest(along: Axis, source: Array, result: Array) -> None:
+    """The largest of the taps of each window."""
+    if not along.inside:
+        k.fill(-np.inf, result)
+    for tap in range(along.taps):
+        here, there = along.tap(source, result, tap)
+        if tap == 0 and along.inside:
+            first = here
+            if along.taps == 1:
+                k.copy(first, out=there)
+        elif there.size:
+            k.maximum(first if tap == 1 and along.inside else there, here, out=there)
+
+
+def _route(along: Axis, gradient: Array, source: Array, result: Array, out: Array) -> None:
+    """The gradient of each window to the first tap that equals its result."""
+    if along.taps == 1 and along.parts:
+        k.copy(gradient, out=out)
+        return
+    if not along.parts:
+        k.fill(0, out)
+    waiting = k.copy(gradient)
+    for tap in range(along.taps):
+        here, there = along.tap(source, result, tap)
+        if not there.size:
+            continue
+        _, left = along.tap(source, waiting, tap)
+        target, _ = along.tap(out, result, tap)
+        if along.parts and tap == along.taps - 1:
+            k.copy(left, out=target)
+            continue
+        part = k.multiply(left, k.equal(here, there), out=target if along.parts else None)
+        k.subtract(left, part, out=left)
+        if not along.parts:
+            k.add(target, part, out=target)
+
+
+def _total(along: Axis, source: Array, result: Array) -> None:
+    """The sum of the taps of each window."""
+    if not along.inside:
+        k.fill(0, result)
+    for tap in range(along.taps):
+        here, there = along.tap(source, result, tap)
+        if tap == 0 and along.inside:
+            k.copy(here, out=there)
+        elif there.size:
+            k.add(there, here, out=there)
+
+
+def _spread(along: Axis, gradient: Array, out: Array) -> None:
+    """Each window's gradient to all of its taps."""
+    if not along.parts:
+        k.fill(0, out)
+    for tap in range(along.taps):
+        target, there = along.tap(out, gradient, tap)
+        if along.parts:
+            k.copy(there, out=target)
+        elif there.size:
+            k.add(target, there, out=target)
+
+
+def _shares(down: Axis, across: Axis, include_padding: bool, dtype: Any) -> Array:
+    """One over the number of places that count in each window: (H', 1, W', 1), or one number if all are alike."""
+    counts = []
+    for along in (down, across):
+        starts = np.arange(along.out) * along.step - along.padding
+        low, high = (-along.padding, along.size + along.padding) if include_padding else (0, along.size)
+        counts.append(np.minimum(starts + along.taps, high) - np.maximum(starts, low))
+    table = 1 / (counts[0][:, None] * counts[1])
+    if (table == table[0, 0]).all():
+        return k.scalar(float(table[0, 0]), dtype)
+    return k.keep(table[:, None, :, None].astype(dtype))
+
+
+def _images(rows: Array) -> Iterator[tuple[slice, slice]]:
+    """The images, some at a time."""
+    step = max(1, CHUNK * rows.shape[1] // max(1, rows.size))
+    return ((slice(None), slice(first, first + step)) for first in range(0, rows.shape[1], step))
+
+
+def _handed(found: Array, out: Array | None) -> Array:
+    return unrolled(found) if out is None else k.copy(unrolled(found), out=out)
+
+
+def _bins(size: int, count: int) -> list[Pair]:
+    return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+
+
+def _axes(name: str, x: Array, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool) -> tuple[Axis, Axis]:
+    if x.ndim != 4:
+        raise ShapeError(f"{name}: input {x.shape}; it takes (N, C, H, W)")
+    kernels = _pair(name, "kernel_size", kernel, 1)
+    pairs = zip(
+        (0, 2), x.shape[2:], kernels, kernels if stride is None else _pair(name, "stride", stride, 1),
+        _pair(name, "padding", padding, 0), _pair(name, "dilation", dilation, 1),
+    )  # fmt: skip
+    found = [_axis(name, *numbers, ceil) for numbers in pairs]
+    return found[0], found[1]
+
+
+def _axis(name: str, axis: int, size: int, taps: int, step: int, padding: int, dilation: int, ceil: bool) -> Axis:
+    if 2 * padding > taps:
+        raise ArgumentError(f"{name}: padding {padding} is more than half of the window, {taps}")
+    room = size + 2 * padding - dilation * (taps - 1) - 1
+    out = (-(-room // step) if ceil else room // step) + 1
+    if ceil and (out - 1) * step >= size + padding:
+        out -= 1  # the last window must begin inside
+    if out < 1:
+        raise ShapeError(f"{name}: a window of {dilation * (taps - 1) + 1} does not fit in {size} with padding {padding}")
+    return Axis(axis, size, taps, step, padding, dilation, out)
+
+
+def _pair(name: str, what: str, value: Any, least: int) -> Pair:
+    pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(n, int | np.integer) and n >= least for n in pair):
+        raise ArgumentError(f"{name}: {what} is {value!r}; it takes a whole number from {least}, or two")
+    return int(pair[0]), int(pair[1])
