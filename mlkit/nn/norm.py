@@ -13,7 +13,10 @@ from .module import Module
 
 
 class _BatchNorm(Module):
-    """What both share: weight and bias (num_features,), running mean and variance, the number of batches seen."""
+    """What both share: weight and bias (num_features,), running mean and variance, the number of batches seen.
+
+    `forward` can add a residual and apply an activation in the same pass over memory.
+    """
 
     takes_activation = True
     ndims: tuple[int, ...] = ()
@@ -31,7 +34,7 @@ class _BatchNorm(Module):
         self.running_var = Buffer(np.ones(num_features, dtype)) if track_running_stats else None
         self.num_batches_tracked = Buffer(np.array(0, np.int64)) if track_running_stats else None
 
-    def forward(self, x: Any, activation: str | None = None) -> Any:
+    def forward(self, x: Any, residual: Any = None, activation: str | None = None) -> Any:
         if x.ndim not in self.ndims or x.shape[1] != self.num_features:
             raise ShapeError(f"{self!r}: input {x.shape}; it takes {self.num_features} channels on axis 1, of {self.ndims} axes")
         training = k.rely(self, "training")
@@ -43,8 +46,8 @@ class _BatchNorm(Module):
                 momentum = k.reciprocal(k.copy(count, dtype=x.dtype))
         running = [None if r is None else r.data for r in (self.running_mean, self.running_var)]
         return ops.batch_norm(
-            x, self.weight, self.bias, running_mean=running[0], running_var=running[1], training=training, momentum=momentum,
-            eps=self.eps, activation=activation,
+            x, self.weight, self.bias, residual, running_mean=running[0], running_var=running[1], training=training,
+            momentum=momentum, eps=self.eps, activation=activation,
         )  # fmt: skip
 
     def extra_repr(self) -> str:

@@ -19,18 +19,17 @@ BLOCK = 32768  # numbers worked on at a time: they stay in a second-level cache
 
 @primitive
 def batch_norm(
-    x: Array, weight: Array | None, bias: Array | None, running_mean: Array | None = None, running_var: Array | None = None,
-    training: bool = False, momentum: float | Array = 0.1, eps: float = 1e-5, activation: str | None = None,
+    x: Array, weight: Array | None = None, bias: Array | None = None, residual: Array | None = None,
+    running_mean: Array | None = None, running_var: Array | None = None, training: bool = False,
+    momentum: float | Array = 0.1, eps: float = 1e-5, activation: str | None = None,
 ) -> Primitive:  # fmt: skip
-    """`activation((x - mean) / sqrt(var + eps) * weight + bias)` for each channel of (N, C), (N, C, L) or (N, C, H, W).
+    """`activation((x - mean) / sqrt(var + eps) * weight + bias + residual)`, for each channel: (N, C), (N, C, L) or (N, C, H, W).
 
     In training mean and variance are the batch's, and the running ones follow: `r += momentum * (batch's - r)`, with the
     unbiased variance; else, if there are running ones, they are taken. Source: Ioffe & Szegedy 2015.
     """
     rows = _channel_rows(x, weight, bias)
-    channels = rows.shape[1]
-    weight = k.row(1, channels, x.dtype) if weight is None else weight
-    bias = k.row(0, channels, x.dtype) if bias is None else bias
+    others = None if residual is None else _same_rows(x, residual)
     batch = training or running_mean is None or running_var is None
     function = FUSED[activation] if activation else None
     if batch:
@@ -44,47 +43,49 @@ def batch_norm(
         mean, var, centred = running_mean, running_var, rows
     inverse = k.add(var, k.scalar(eps, x.dtype))
     inverse = k.reciprocal(k.sqrt(inverse, out=inverse), out=inverse)
-    scale = k.multiply(weight, inverse)
-    shift = bias if batch else k.subtract(bias, k.multiply(mean, scale))
-    y = k.empty(rows.shape, x.dtype)
-    wide, (long_scale, long_shift) = _wide(rows.shape), _rows_of(rows.shape, scale, shift)
-    for source, target in zip(_blocks(centred, wide), _blocks(y, wide)):
-        k.multiply(source, long_scale, out=target)
-        k.add(target, long_shift, out=target)
+    scale = inverse if weight is None else k.multiply(weight, inverse)
+    shift = k.row(0, rows.shape[1], x.dtype) if bias is None else bias
+    shift = shift if batch else k.subtract(shift, k.multiply(mean, scale))
+    y, longs = k.empty(rows.shape, x.dtype), _long(rows, scale, shift)
+    for source, target, more in zip(_blocks(centred), _blocks(y), _blocks(y if others is None else others)):
+        k.add(k.multiply(source, longs[0], out=target), longs[1], out=target)
+        if others is not None:
+            k.add(target, more, out=target)
         if function:
             function.value(target, target)
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
-        dz = k.empty(rows.shape, x.dtype)
-        if function:
-            function.gradient(_dense_rows(dy), y, dz)
-        else:
-            k.copy(_dense_rows(dy), out=dz)
-        dbias, product = k.empty((channels,), x.dtype), k.empty((channels,), x.dtype)
-        for number, (d, c) in enumerate(zip(_cut(dz), _cut(centred))):
-            ones, beta = k.row(1, len(d), x.dtype), float(number > 0)
-            gemv(d.T, ones, out=dbias, beta=beta)
-            gemv(k.multiply(d, c).T, ones, out=product, beta=beta)
+        d = _dense_rows(dy)
+        dz = k.empty(rows.shape, x.dtype) if function else d
+        dbias, product = k.empty(rows.shape[1:], x.dtype), k.empty(rows.shape[1:], x.dtype)
+        for number, (above, value, below, source) in enumerate(zip(*map(_blocks, (d, y, dz, centred)))):
+            if function:
+                function.gradient(above, value, below)
+            flat = -1, rows.shape[1]
+            ones, beta = k.row(1, below.size // flat[1], x.dtype), float(number > 0)
+            gemv(below.reshape(flat).T, ones, out=dbias, beta=beta)
+            gemv(k.multiply(below, source).reshape(flat).T, ones, out=product, beta=beta)
         if not batch:
             k.subtract(product, k.multiply(mean, dbias), out=product)
 
         def dx(out: Array | None) -> Array:
-            d = k.empty(rows.shape, x.dtype)
-            terms = [scale]
-            if batch:
-                share = k.multiply(scale, k.scalar(-1 / len(rows), x.dtype))
-                slope = k.multiply(k.multiply(product, share), k.square(inverse))
-                terms += [slope, k.multiply(dbias, share)]
-            longs = _rows_of(rows.shape, *terms)
-            for source, middle, target in zip(_blocks(dz, wide), _blocks(centred, wide), _blocks(d, wide)):
-                k.multiply(source, longs[0], out=target)
+            found = k.empty(rows.shape, x.dtype)
+            share = k.scalar(-1 / len(rows), x.dtype)
+            slope = k.multiply(k.multiply(product, share), k.square(inverse))
+            longs = _long(rows, scale, slope, k.multiply(dbias, share))
+            for source, middle, target in zip(_blocks(dz), _blocks(centred), _blocks(found)):
                 if batch:
-                    k.add(target, k.multiply(middle, longs[1]), out=target)
-                    k.add(target, longs[2], out=target)
-            found = _shaped(d, x)
-            return found if out is None else k.copy(found, out=out)
+                    k.add(k.multiply(middle, longs[1], out=target), longs[2], out=target)
+                    source = k.add(target, source, out=target)
+                k.multiply(source, longs[0], out=target)
+            return _given(_shaped(found, x), out)
 
-        return dx, lambda out: k.multiply(product, inverse, out=out), lambda out: _given(dbias, out)
+        return (
+            dx,
+            lambda out: k.multiply(product, inverse, out=out),
+            lambda out: _given(dbias, out),
+            lambda out: _given(_shaped(dz, x), out),
+        )
 
     return _shaped(y, x), backward
 
@@ -167,9 +168,8 @@ def _statistics(rows: Array) -> tuple[Array, Array, Array]:
     """(mean, variance, rows less the mean), for each column."""
     share = k.row(1 / len(rows), len(rows), rows.dtype)
     mean, var = gemv(rows.T, share), k.empty(rows.shape[1:], rows.dtype)
-    centred, (long_mean,) = k.empty(rows.shape, rows.dtype), _rows_of(rows.shape, mean)
-    wide = _wide(rows.shape)
-    for number, (source, target) in enumerate(zip(_blocks(rows, wide), _blocks(centred, wide))):
+    centred, (long_mean,) = k.empty(rows.shape, rows.dtype), _long(rows, mean)
+    for number, (source, target) in enumerate(zip(_blocks(rows), _blocks(centred))):
         k.subtract(source, long_mean, out=target)
         squares = k.square(target).reshape(-1, rows.shape[1])
         gemv(squares.T, share[: len(squares)], out=var, beta=float(number > 0))
@@ -188,6 +188,12 @@ def _channel_rows(x: Array, weight: Array | None, bias: Array | None) -> Array:
         raise ShapeError(f"batch_norm: input {x.shape}; it takes (N, C), (N, C, L) or (N, C, H, W), not empty")
     _check_channels("batch_norm", x.shape[1], x.dtype, weight, bias)
     return _dense_rows(x)
+
+
+def _same_rows(x: Array, residual: Array) -> Array:
+    if residual.shape != x.shape or residual.dtype != x.dtype:
+        raise ShapeError(f"batch_norm: the residual is {residual.shape}, {residual.dtype}; the input {x.shape}, {x.dtype}")
+    return _dense_rows(residual)
 
 
 def _dense_rows(x: Array) -> Array:
@@ -301,12 +307,12 @@ def _wide(shape: tuple[int, int]) -> int:
     return next(n for n in range(min(most, shape[0]), 0, -1) if shape[0] % n == 0)
 
 
-def _rows_of(shape: tuple[int, int], *vectors: Array) -> list[Array]:
+def _long(rows: Array, *vectors: Array) -> list[Array]:
     """Each vector, one number for each channel, repeated to a long row."""
-    wide = _wide(shape)
-    return [k.copy(vector, out=k.empty((wide, shape[1]), vector.dtype)).reshape(-1) for vector in vectors]
+    shape = _wide(rows.shape), rows.shape[1]
+    return [k.copy(vector, out=k.empty(shape, vector.dtype)).reshape(-1) for vector in vectors]
 
 
-def _blocks(rows: Array, wide: int) -> Iterator[Array]:
+def _blocks(rows: Array) -> Iterator[Array]:
     """The rows as long rows, some at a time."""
-    return _cut(rows.reshape(-1, wide * rows.shape[1]))
+    return _cut(rows.reshape(-1, _wide(rows.shape) * rows.shape[1]))

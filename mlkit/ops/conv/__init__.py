@@ -17,7 +17,8 @@ from .geometry import Geometry, Pair, geometry
 
 ALGORITHMS = {"direct": direct, "winograd": winograd, "planar": planar}
 Gradients = Callable[[Array], Any]  # of the output -> makers of the gradients of input, weight and bias
-PASS = 16  # products that take as long as one number of an elementwise pass: the price of Winograd's transforms
+CHUNK = 65536  # numbers that elementwise passes work on at a time
+PASS = 24  # products that take as long as one number of an elementwise pass: the price of Winograd's transforms
 
 
 @primitive
@@ -195,7 +196,7 @@ def choose(g: Geometry) -> str:
         return "direct"
     rows, taps = winograd.tile(g), g.kernel[0] * g.kernel[1]
     whole = winograd.planes(g) / g.out_height  # the last tile may lack rows
-    transforms = PASS * (17 * g.channels + 17 * g.outputs) / rows
+    transforms = PASS * (17 * g.channels + (3 * rows + 2) * g.outputs) / rows
     products = 2 * winograd.POINTS * g.kernel[1] / rows * g.channels * g.outputs
     return "winograd" if whole * (products + transforms) < 2 * taps * g.channels * g.outputs else "direct"
 
@@ -220,10 +221,13 @@ def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation
             planes = max(planes, winograd.planes(turned) + turned.kernel[0] - 1)
         dz = Padded(dy.shape, top, left, planes, turned.pitch, turned.tail, dy.dtype)
     dz.clear()
-    if function and y is not None:
-        function.gradient(dy, y, dz.inside)
-    else:
+    if function is None or y is None:
         k.copy(dy, out=dz.inside)
+        return dz
+    step = max(1, CHUNK * len(dy) // dy.size)
+    for first in range(0, len(dy), step):
+        part = slice(first, first + step)
+        function.gradient(dy[part], y[part], dz.inside[part])
     return dz
 
 

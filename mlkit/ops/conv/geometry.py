@@ -9,7 +9,8 @@ from ...kernels import Array
 from ..image import Padded
 
 Pair = tuple[int, int]
-BLOCK = 65536  # elements of input and output that are worked on at a time: they stay in a second-level cache
+CACHE = 131072  # elements of input and output that are worked on at a time: they stay in a second-level cache
+PRODUCT = 1_000_000  # multiplications of one product: up to so many, OpenBLAS's AVX-512 kernels need not pack
 
 
 class Block(NamedTuple):
@@ -86,9 +87,12 @@ class Geometry:
         """The first pixel of a block in images of the output's pitch."""
         return (block.top * self.batch + block.first) * self.out_pitch
 
-    def blocks(self, elements: int = BLOCK) -> Iterator[Block]:
-        """The output, cut so that the inputs of one block are still in the cache for the next."""
-        rows = max(256, elements // (self.channels + self.outputs)) // self.out_pitch
+    def blocks(self, depth: int = 0) -> Iterator[Block]:
+        """The output, cut so that what is at hand – `depth` numbers for each pixel – stays in the cache, and products are small."""
+        length = self.runs[0].length
+        phases = -(-length // self.stride[1])
+        pixels = phases * max(64, PRODUCT // (length * self.channels * self.outputs))
+        rows = max(256, min(pixels, CACHE // (depth or self.channels + self.outputs))) // self.out_pitch
         if rows >= self.batch:
             planes = max(1, rows // self.batch) if self.stride[0] == 1 else 1
             for top in range(0, self.out_height, planes):

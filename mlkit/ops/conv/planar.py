@@ -62,7 +62,7 @@ def _gathered(g: Geometry, source: Padded) -> Iterator[tuple[Block, Array]]:
     memory, item = source.memory, source.memory.itemsize
     plane = g.batch * g.pitch * item
     steps = g.dilation[0] * plane, g.dilation[1] * item, g.planes * plane, item
-    for block in g.blocks():
+    for block in g.blocks(g.kernel[0] * g.kernel[1] * g.channels + g.outputs):
         shape = *g.kernel, g.channels, block.rows * g.out_pitch
         windows = np.ndarray(shape, memory.dtype, memory, g.offset(block) * item, steps)
         yield block, k.copy(windows).reshape(-1, shape[-1])
