@@ -223,6 +223,11 @@ def no_grad() -> Iterator[None]:
         _gradients_wanted.reset(token)
 
 
+def gradients_wanted() -> bool:
+    """False inside `no_grad`."""
+    return _gradients_wanted.get()
+
+
 def primitive(function: Callable[..., tuple[Array, Backward]]) -> Callable[..., Any]:
     """Let a function on arrays take tensors and numbers, and put itself on the tape.
 

@@ -81,6 +81,15 @@ def exp(a: Array, out: Array | None = None) -> Array:
     return call(np.exp, a, like(a) if out is None else out)
 
 
+def expm1(a: Array, out: Array | None = None) -> Array:
+    return call(np.expm1, a, like(a) if out is None else out)
+
+
+def erf(a: Array, out: Array | None = None) -> Array:
+    """The error function, SciPy's."""
+    return call(error_function, a, like(a) if out is None else out)
+
+
 def log(a: Array, out: Array | None = None) -> Array:
     return call(np.log, a, like(a) if out is None else out)
 
@@ -151,6 +160,13 @@ def clamped_below(bound: float, a: Array, out: Array) -> None:
 def clamped_above(bound: float, a: Array, out: Array) -> None:
     a, limit, out = _in_rows(bound, a, out)
     np.minimum(a, limit, out=out)
+
+
+@kernel
+def error_function(a: Array, out: Array) -> None:
+    from scipy.special import erf  # it takes longer to import than all of mlkit
+
+    erf(a, out=out)
 
 
 @kernel

@@ -1,18 +1,20 @@
 """Nonlinear functions, each with its slope. Those of `FUSED` know their slope from their value, so a layer can apply
-them in place and keep nothing else.
+them in place and keep nothing else; those of `SLOPED` make value and slope together, block by block.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from .. import kernels as k
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..kernels import Array
-from ..tensor import Backward, primitive
+from ..tensor import Backward, gradients_wanted, primitive
 
 Primitive = tuple[Array, Backward]
+BLOCK = 32768  # numbers worked on at a time: they stay in a second-level cache
 
 
 class Activation(NamedTuple):
@@ -101,6 +103,74 @@ def hardsigmoid(x: Array) -> Primitive:
 
 
 @primitive
+def leaky_relu(x: Array, negative_slope: float = 0.01) -> Primitive:
+    """`x` if it is above 0, else `negative_slope * x` (Maas et al. 2013)"""
+    slope = _step(x, negative_slope)
+    return k.multiply(x, slope), lambda dy: (lambda out: k.multiply(dy, slope, out=out),)
+
+
+@primitive
+def elu(x: Array, alpha: float = 1.0) -> Primitive:
+    """`x` if it is above 0, else `alpha * (exp(x) - 1)` (Clevert et al. 2016)"""
+    below = k.expm1(k.at_most(0.0, x))
+    k.multiply(below, k.scalar(alpha, x.dtype), out=below)
+    y = k.add(k.at_least(0.0, x), below)
+
+    def backward(dy: Array):  # type: ignore[no-untyped-def]
+        def dx(out: Array | None) -> Array:
+            low = k.copy(k.greater(k.scalar(0, x.dtype), x), dtype=x.dtype)
+            slope = k.add(_step(x, 0.0), k.multiply(low, k.add(below, k.scalar(alpha, x.dtype))))
+            return k.multiply(dy, slope, out=out)
+
+        return (dx,)
+
+    return y, backward
+
+
+@primitive
+def gelu(x: Array, approximate: str = "none") -> Primitive:
+    """`x * Φ(x)`, Φ the normal distribution function; "tanh" approximates it (Hendrycks & Gimpel 2016)"""
+    if approximate not in ("none", "tanh"):
+        raise ArgumentError(f"gelu: approximate is {approximate!r}; it is none or tanh")
+    return _sloped(x, SLOPED["gelu_tanh" if approximate == "tanh" else "gelu"])
+
+
+@primitive
+def silu(x: Array) -> Primitive:
+    """`x * sigmoid(x)`, also called swish"""
+    return _sloped(x, SLOPED["silu"])
+
+
+@primitive
+def mish(x: Array) -> Primitive:
+    """`x * tanh(softplus(x))` (Misra 2019)"""
+    return _sloped(x, SLOPED["mish"])
+
+
+@primitive
+def softplus(x: Array, beta: float = 1.0, threshold: float = 20.0) -> Primitive:
+    """`log(1 + exp(beta * x)) / beta`, which is `x` itself where beta * x is above the threshold"""
+    if beta <= 0:
+        raise ArgumentError(f"softplus: beta is {beta}; it must be above 0")
+    z = k.multiply(x, k.scalar(beta, x.dtype)) if beta != 1 else x
+    linear = k.copy(k.greater(z, k.scalar(threshold, x.dtype)), dtype=x.dtype)
+    rest = k.subtract(k.scalar(1, x.dtype), linear)
+    y = k.multiply(_softplus(z), rest)
+    y = k.add(y, k.multiply(z, linear, out=linear), out=y)
+    if beta != 1:
+        k.multiply(y, k.scalar(1 / beta, x.dtype), out=y)
+
+    def backward(dy: Array):  # type: ignore[no-untyped-def]
+        def dx(out: Array | None) -> Array:
+            slope = k.subtract(k.scalar(1, x.dtype), k.multiply(rest, _sigmoid(k.negative(z), None)))
+            return k.multiply(dy, slope, out=out)
+
+        return (dx,)
+
+    return y, backward
+
+
+@primitive
 def softmax(x: Array, axis: int = -1) -> Primitive:
     """`exp(x) / sum(exp(x))` over `axis`, shifted by the largest so that nothing overflows."""
     axes = (_axis(x, axis),)
@@ -140,3 +210,95 @@ def _axis(x: Array, axis: int) -> int:
     if not -x.ndim <= axis < x.ndim or x.shape[axis] == 0:
         raise ShapeError(f"axis {axis} of shape {x.shape}: it must exist and not be empty")
     return axis % x.ndim
+
+
+class Sloped(NamedTuple):
+    """A function that makes its value, and its slope unless that is None: (x, y, slope)."""
+
+    both: Callable[[Array, Array, Array | None], None]
+
+
+def _gelu_tanh(x: Array, y: Array, slope: Array | None) -> None:
+    """With s = (1 + tanh u) / 2, u = √(2/π) (x + 0.044715 x³): y = x s, y' = s + 2 (y - y s) u'."""
+    dtype, root = x.dtype, math.sqrt(2 / math.pi)
+    half = k.scalar(0.5, dtype)
+    square = k.square(x)
+    u = k.multiply(square, k.scalar(root * 0.044715, dtype), out=y)
+    k.multiply(k.add(u, k.scalar(root, dtype), out=u), x, out=u)
+    s = k.tanh(u, out=u if slope is None else slope)
+    k.add(k.multiply(s, half, out=s), half, out=s)
+    k.multiply(x, s, out=y)
+    if slope is not None:
+        du = k.multiply(square, k.scalar(6 * root * 0.044715, dtype), out=square)
+        k.add(du, k.scalar(2 * root, dtype), out=du)
+        rest = k.multiply(y, s)
+        k.multiply(k.subtract(y, rest, out=rest), du, out=rest)
+        k.add(s, rest, out=slope)
+
+
+def _gelu(x: Array, y: Array, slope: Array | None) -> None:
+    """y' = Φ(x) + x φ(x)"""
+    dtype = x.dtype
+    phi = k.erf(k.multiply(x, k.scalar(math.sqrt(0.5), dtype)))
+    half = k.scalar(0.5, dtype)
+    k.add(k.multiply(phi, half, out=phi), half, out=phi)
+    if slope is not None:
+        density = k.exp(k.multiply(k.square(x), k.scalar(-0.5, dtype)))
+        k.multiply(density, k.scalar(1 / math.sqrt(2 * math.pi), dtype), out=density)
+        k.add(phi, k.multiply(x, density, out=density), out=slope)
+    k.multiply(x, phi, out=y)
+
+
+def _silu(x: Array, y: Array, slope: Array | None) -> None:
+    """y' = s + y (1 - s)"""
+    s = _sigmoid(x, None)
+    if slope is None:
+        k.multiply(x, s, out=y)
+        return
+    product = k.multiply(x, s)
+    rest = k.multiply(product, k.subtract(k.scalar(1, x.dtype), s))
+    k.add(s, rest, out=slope)
+    k.copy(product, out=y)
+
+
+def _mish(x: Array, y: Array, slope: Array | None) -> None:
+    """With t = tanh(softplus(x)): y' = t + x (1 - t²) sigmoid(x)."""
+    one = k.scalar(1, x.dtype)
+    t = k.tanh(_softplus(x))
+    if slope is not None:
+        rest = k.multiply(k.subtract(one, k.square(t)), _sigmoid(x, None))
+        k.add(t, k.multiply(x, rest), out=slope)
+    k.multiply(x, t, out=y)
+
+
+SLOPED = {"gelu_tanh": Sloped(_gelu_tanh), "gelu": Sloped(_gelu), "silu": Sloped(_silu), "mish": Sloped(_mish)}
+
+
+def _sloped(x: Array, function: Sloped) -> Primitive:
+    y = k.like(x)
+    slope = k.like(x) if gradients_wanted() else None
+    with_sloped(function, x, y, slope)
+    return y, lambda dy: (lambda out: k.multiply(dy, slope, out=out),)
+
+
+def with_sloped(function: Sloped, x: Array, y: Array, slope: Array | None) -> None:
+    """`function.both`, block by block."""
+    order = sorted(range(y.ndim), key=lambda axis: -y.strides[axis])  # images: as they lie in memory
+    x, y, slope = (a if a is None else a.transpose(order) for a in (x, y, slope))
+    x = (x if x.flags.c_contiguous else k.copy(x)).reshape(-1)
+    y, slope = y.reshape(-1), None if slope is None else slope.reshape(-1)
+    for first in range(0, x.size, BLOCK):
+        part = slice(first, first + BLOCK)
+        function.both(x[part], y[part], None if slope is None else slope[part])
+
+
+def _softplus(x: Array) -> Array:
+    """`max(x, 0) + log(1 + exp(-|x|))`"""
+    small = k.log1p(k.exp(k.negative(k.absolute(x))))
+    return k.add(k.at_least(0.0, x), small, out=small)
+
+
+def _step(x: Array, low: float) -> Array:
+    """1 where x is above 0, else `low`."""
+    above = k.copy(k.greater(x, k.scalar(0, x.dtype)), dtype=x.dtype)
+    return k.at_least(low, above, out=above) if low <= 1 else k.add(k.multiply(above, k.scalar(1 - low, x.dtype)), k.scalar(low, x.dtype))

@@ -4,21 +4,28 @@ from .. import kernels as k
 from ..blas import gemm, gemv
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..kernels import Array
-from ..tensor import Backward, primitive
-from .activation import FUSED
+from ..tensor import Backward, gradients_wanted, primitive
+from .activation import BLOCK, FUSED, SLOPED
 
 
 @primitive
 def linear(x: Array, weight: Array, bias: Array | None = None, activation: str | None = None) -> tuple[Array, Backward]:
-    """`activation(x @ weight.T + bias)`: (…, in), (out, in), (out,) -> (…, out); activation is a name in FUSED."""
+    """`activation(x @ weight.T + bias)`: (…, in), (out, in), (out,) -> (…, out); activation is a name in FUSED or SLOPED."""
     _check(x, weight, bias, activation)
     rows = x if x.ndim == 2 else _rows(x)
-    if bias is None:
-        y = gemm(rows, weight.T)
-    else:  # the product is added to the bias: filling rows with it costs half of adding it to them
-        y = k.copy(bias, out=k.empty((len(rows), len(bias)), x.dtype))
-        gemm(rows, weight.T, out=y, beta=1.0)
-    function = FUSED[activation] if activation else None
+    sloped = SLOPED.get(activation) if activation else None
+    y = k.empty((len(rows), len(weight)), x.dtype)
+    slope = k.empty(y.shape, x.dtype) if sloped and gradients_wanted() else None
+    step = max(1, BLOCK // len(weight)) if sloped else len(rows)  # what is in the cache can be bent at once
+    for first in range(0, len(rows), step or 1):
+        part = slice(first, first + step)
+        z = y[part] if sloped is None else k.empty(y[part].shape, x.dtype)
+        if bias is not None:  # the product is added to the bias: filling rows with it costs half of adding it to them
+            k.copy(bias, out=z)
+        gemm(rows[part], weight.T, out=z, beta=0.0 if bias is None else 1.0)
+        if sloped:
+            sloped.both(z, y[part], None if slope is None else slope[part])
+    function = FUSED.get(activation) if activation else None
     if function:
         function.value(y, y)
 
@@ -26,6 +33,8 @@ def linear(x: Array, weight: Array, bias: Array | None = None, activation: str |
         dz = dy if dy.ndim == 2 else _rows(dy)
         if function:
             dz = function.gradient(dz, y, None)
+        elif slope is not None:
+            dz = k.multiply(dz, slope)
 
         def dx(out: Array | None) -> Array:
             return gemm(dz, weight, out=None if out is None else out.reshape(rows.shape)).reshape(x.shape)
@@ -51,5 +60,5 @@ def _check(x: Array, weight: Array, bias: Array | None, activation: str | None) 
         raise ShapeError(f"linear: bias {bias.shape} does not fit weight {weight.shape}: it has {weight.shape[0]} outputs")
     if bias is not None and bias.dtype != weight.dtype:
         raise DtypeError(f"linear: the bias is {bias.dtype}, the weight {weight.dtype}")
-    if activation is not None and activation not in FUSED:
-        raise ArgumentError(f"linear: activation {activation!r} is none of {', '.join(FUSED)}")
+    if activation is not None and activation not in FUSED and activation not in SLOPED:
+        raise ArgumentError(f"linear: activation {activation!r} is none of {', '.join([*FUSED, *SLOPED])}")

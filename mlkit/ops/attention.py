@@ -1,0 +1,138 @@
+"""Scaled dot-product attention, element of the batch by element of the batch: its scores stay in the cache."""
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .. import kernels as k
+from ..blas import gemm, gemv
+from ..errors import DtypeError, ShapeError
+from ..kernels import Array
+from ..tensor import Backward, primitive
+
+Primitive = tuple[Array, Backward]
+
+
+@primitive
+def scaled_dot_product_attention(
+    query: Array, key: Array, value: Array, mask: Array | None = None, is_causal: bool = False, scale: float | None = None
+) -> Primitive:
+    """`softmax(query @ key.T * scale + mask) @ value`: (N, heads, T, E), (N, heads, S, E), (N, heads, S, V) -> (N, heads, T, V).
+
+    scale is 1 / √E if not given. mask broadcasts to (N, heads, T, S): True where one may look, or numbers to be added;
+    is_causal lets position t look at positions up to t. In memory the result is (N, T, heads, V). Source: Vaswani et al. 2017.
+    """
+    mask = _check(query, key, value, mask, is_causal)
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    batch, heads, time, _ = query.shape
+    y = k.empty((batch, time, heads, value.shape[-1]), query.dtype).transpose(0, 2, 1, 3)
+    weights = k.empty((batch, heads, time, key.shape[2]), query.dtype)
+    for n in range(batch):
+        _attend(query[n], key[n], value[n], _of(mask, n), scale, weights[n], y[n])
+
+    def backward(dy: Array):  # type: ignore[no-untyped-def]
+        dq, dk, dv = (k.like(x) for x in (query, key, value))
+        for n in range(batch):
+            _attend_gradient(dy[n], query[n], key[n], value[n], scale, weights[n], dq[n], dk[n], dv[n])
+        return tuple(lambda out, d=d: d if out is None else k.copy(d, out=out) for d in (dq, dk, dv))
+
+    return y, backward
+
+
+@primitive
+def self_attention(packed: Array, heads: int, mask: Array | None = None, is_causal: bool = False) -> Primitive:
+    """Attention of a series to itself: query, key and value side by side, (N, T, 3 E) -> (N, T, E), each in `heads` parts.
+
+    mask broadcasts to (N, heads, T, T). The same as `scaled_dot_product_attention` without a copy of the parts.
+    """
+    if packed.ndim != 3 or packed.shape[2] % (3 * heads):
+        raise ShapeError(f"self_attention: input {packed.shape} with {heads} heads; it takes (N, T, 3 E), E a multiple of the heads")
+    packed = packed if packed.flags.c_contiguous else k.copy(packed)
+    batch, time, width = packed.shape
+    shape = batch, time, 3, heads, width // (3 * heads)
+    query, key, value = packed.reshape(shape).transpose(2, 0, 3, 1, 4)
+    mask = _check(query, key, value, mask, is_causal)
+    scale = 1 / math.sqrt(shape[-1])
+    y = k.empty((batch, time, heads, shape[-1]), packed.dtype)
+    weights = k.empty((batch, heads, time, time), packed.dtype)
+    for n in range(batch):
+        _attend(query[n], key[n], value[n], _of(mask, n), scale, weights[n], y[n].transpose(1, 0, 2))
+
+    def backward(dy: Array):  # type: ignore[no-untyped-def]
+        def dx(out: Array | None) -> Array:
+            dy_parts = (dy if dy.flags.c_contiguous else k.copy(dy)).reshape(y.shape).transpose(0, 2, 1, 3)
+            out = k.empty(packed.shape, packed.dtype) if out is None else out
+            dq, dk, dv = out.reshape(shape).transpose(2, 0, 3, 1, 4)
+            for n in range(batch):
+                _attend_gradient(dy_parts[n], query[n], key[n], value[n], scale, weights[n], dq[n], dk[n], dv[n])
+            return out
+
+        return (dx,)
+
+    return y.reshape(batch, time, -1), backward
+
+
+def _attend(query: Array, key: Array, value: Array, mask: Array | None, scale: float, weights: Array, out: Array) -> None:
+    """One element of the batch: (heads, T, E), (heads, S, E), (heads, S, V); `weights`, (heads, T, S), are kept."""
+    gemm(query, key.swapaxes(1, 2), out=weights, alpha=scale)
+    if mask is not None:
+        k.add(weights, mask, out=weights)
+    k.subtract(weights, k.max(weights, (2,), True), out=weights)
+    k.exp(weights, out=weights)
+    rows = weights.reshape(-1, weights.shape[2])
+    total = gemv(rows, k.row(1, rows.shape[1], rows.dtype))
+    k.multiply(rows, k.reciprocal(total, out=total)[:, None], out=rows)
+    gemm(weights, value, out=out)
+
+
+def _attend_gradient(
+    dy: Array, query: Array, key: Array, value: Array, scale: float, weights: Array, dq: Array, dk: Array, dv: Array
+) -> None:
+    gemm(weights.swapaxes(1, 2), dy, out=dv)
+    d = gemm(dy, value.swapaxes(1, 2))
+    k.multiply(d, weights, out=d)
+    rows = d.reshape(-1, d.shape[2])
+    total = gemv(rows, k.row(1, rows.shape[1], rows.dtype))[:, None]
+    k.subtract(rows, k.multiply(weights.reshape(rows.shape), total), out=rows)
+    gemm(d, key, out=dq, alpha=scale)
+    gemm(d.swapaxes(1, 2), query, out=dk, alpha=scale)
+
+
+def _check(query: Array, key: Array, value: Array, mask: Array | None, is_causal: bool) -> Array | None:
+    """The mask as numbers to be added, in four axes."""
+    shapes = query.shape, key.shape, value.shape
+    if any(len(shape) != 4 for shape in shapes) or query.size == 0 or key.size == 0:
+        raise ShapeError(f"attention: query, key and value {shapes}; they take (N, heads, length, width), not empty")
+    if not (shapes[0][:2] == shapes[1][:2] == shapes[2][:2] and shapes[0][3] == shapes[1][3] and shapes[1][2] == shapes[2][2]):
+        raise ShapeError(f"attention: query, key and value {shapes} do not fit: (N, heads, T, E), (N, heads, S, E), (N, heads, S, V)")
+    if not query.dtype == key.dtype == value.dtype:
+        raise DtypeError(f"attention: query, key and value are {query.dtype}, {key.dtype}, {value.dtype}; they must be the same")
+    target = *shapes[0][:3], shapes[1][2]
+    if mask is not None:
+        if mask.ndim > 4 or any(m not in (1, n) for m, n in zip(mask.shape[::-1], target[::-1])):
+            raise ShapeError(f"attention: mask {mask.shape} does not broadcast to {target}")
+        mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
+        if mask.dtype.kind == "b":
+            mask = k.multiply(k.subtract(k.copy(mask, dtype=query.dtype), k.scalar(1, query.dtype)), k.scalar(_FAR, query.dtype))
+        elif mask.dtype != query.dtype:
+            raise DtypeError(f"attention: the mask is {mask.dtype}; it takes booleans or {query.dtype}")
+    if not is_causal:
+        return mask
+    future = _future(target[2], target[3], query.dtype)
+    return future if mask is None else k.add(mask, future)
+
+
+_FAR = 1e30  # what a score loses where one may not look
+
+
+@lru_cache(64)
+def _future(time: int, source: int, dtype: Any) -> Array:
+    """Numbers that hide what comes later: (1, 1, T, S)."""
+    return k.keep(np.triu(np.full((1, 1, time, source), -_FAR, dtype), 1))
+
+
+def _of(mask: Array | None, n: int) -> Array | None:
+    return None if mask is None else mask[n if len(mask) > 1 else 0]
+
