@@ -184,6 +184,9 @@ class Parameter(Tensor):
         super().__init__(k.keep(np.ascontiguousarray(data), "parameter"), requires_grad)
         self.place: Any = None  # the flat vectors it lies in, and where
 
+    def __deepcopy__(self, _: Any) -> "Parameter":
+        return Parameter(self.data.copy(), self.requires_grad)
+
     def move(self, data: Array, gradient: Array, place: Any) -> None:
         """Live on in other memory, which is kept by whoever owns it."""
         data[...] = self.data
@@ -199,6 +202,9 @@ class Buffer(Tensor):
 
     def __init__(self, data: Array) -> None:
         super().__init__(k.keep(np.ascontiguousarray(data).reshape(np.shape(data)), "state"))
+
+    def __deepcopy__(self, _: Any) -> "Buffer":
+        return Buffer(self.data.copy())
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:

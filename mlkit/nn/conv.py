@@ -48,7 +48,9 @@ class _Conv(Module):
         if padding == "same":
             reach = [gap * (taps - 1) for taps, gap in zip(self.kernel_size, self.dilation)]
             if any(step != 1 for step in self.stride) or any(n % 2 for n in reach):
-                raise ArgumentError(f"{type(self).__name__}: padding 'same' takes strides of 1 and odd kernels; pad the input instead")
+                raise ArgumentError(
+                    f"{type(self).__name__}: padding 'same' takes strides of 1 and odd kernels; pad the input instead"
+                )
             return tuple(n // 2 for n in reach)
         return self._sizes("padding", padding, 0)
 

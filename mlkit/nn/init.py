@@ -22,10 +22,15 @@ _generator: "Generator | None" = None
 def manual_seed(seed: int | None) -> None:
     """Start the generator that serves wherever none is given from `seed`: the same seed, the same first values.
 
-    None starts it from the system's entropy, as it is at first.
+    None starts it from the system's entropy, as it is at first. It stays one object: captured plans that draw from it
+    draw from where it now stands.
     """
     global _generator
-    _generator = np.random.default_rng(seed)
+    fresh = np.random.default_rng(seed)
+    if _generator is None:
+        _generator = fresh
+    else:
+        _generator.bit_generator.state = fresh.bit_generator.state
 
 
 def generator(rng: "Generator | None" = None) -> "Generator":

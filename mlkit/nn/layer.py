@@ -46,62 +46,6 @@ class Linear(Module):
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
 
 
-class ReLU(Module):
-    """`max(x, 0)`"""
-
-    fused = "relu"
-
-    def forward(self, x: Any) -> Any:
-        return ops.relu(x)
-
-
-class Sigmoid(Module):
-    """`1 / (1 + exp(-x))`"""
-
-    fused = "sigmoid"
-
-    def forward(self, x: Any) -> Any:
-        return ops.sigmoid(x)
-
-
-class Hardsigmoid(Module):
-    """`min(max(x / 6 + 1/2, 0), 1)`"""
-
-    fused = "hardsigmoid"
-
-    def forward(self, x: Any) -> Any:
-        return ops.hardsigmoid(x)
-
-
-class Tanh(Module):
-    """Hyperbolic tangent."""
-
-    fused = "tanh"
-
-    def forward(self, x: Any) -> Any:
-        return ops.tanh(x)
-
-
-class Softmax(Module):
-    """Probabilities over the axis `dim`."""
-
-    def __init__(self, dim: int = -1) -> None:
-        self.dim = dim
-
-    def forward(self, x: Any) -> Any:
-        return ops.softmax(x, axis=self.dim)
-
-
-class LogSoftmax(Module):
-    """Logarithms of probabilities over the axis `dim`."""
-
-    def __init__(self, dim: int = -1) -> None:
-        self.dim = dim
-
-    def forward(self, x: Any) -> Any:
-        return ops.log_softmax(x, axis=self.dim)
-
-
 class Identity(Module):
     """`x`"""
 

@@ -1,9 +1,11 @@
 """Differentiable primitives: value and gradient side by side. Arrays in, arrays out; Tensors in, Tensors out."""
 
 from . import method as _method  # noqa: F401  # attaches Tensor's operators
-from .activation import hardsigmoid, log_softmax, relu, sigmoid, softmax, tanh
+from .activation import elu, gelu, hardsigmoid, leaky_relu, log_softmax, mish, relu, sigmoid, silu, softmax, softplus, tanh
 from .arithmetic import absolute, add, divide, exp, log, matmul, multiply, negative, power, sqrt, subtract
+from .attention import rotary, scaled_dot_product_attention, self_attention
 from .conv import conv1d, conv2d, conv_transpose2d
+from .embedding import dropout, embedding
 from .linear import linear
 from .loss import (
     binary_cross_entropy,
@@ -15,6 +17,7 @@ from .loss import (
 )
 from .normalize import batch_norm, group_norm, layer_norm, rms_norm
 from .pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from .recurrent import gru, lstm, rnn
 from .reduce import max, mean, min, sum
 from .shape import broadcast_to, concatenate, getitem, permute, reshape, transpose
 
@@ -33,21 +36,29 @@ __all__ = [
     "conv_transpose2d",
     "cross_entropy",
     "divide",
+    "dropout",
+    "elu",
+    "embedding",
     "exp",
+    "gelu",
     "getitem",
     "group_norm",
+    "gru",
     "hardsigmoid",
     "huber_loss",
     "l1_loss",
     "layer_norm",
+    "leaky_relu",
     "linear",
     "log",
     "log_softmax",
+    "lstm",
     "matmul",
     "max",
     "max_pool2d",
     "mean",
     "min",
+    "mish",
     "mse_loss",
     "multiply",
     "negative",
@@ -56,8 +67,14 @@ __all__ = [
     "relu",
     "reshape",
     "rms_norm",
+    "rnn",
+    "rotary",
+    "scaled_dot_product_attention",
+    "self_attention",
     "sigmoid",
+    "silu",
     "softmax",
+    "softplus",
     "sqrt",
     "subtract",
     "sum",

@@ -301,4 +301,8 @@ def _softplus(x: Array) -> Array:
 def _step(x: Array, low: float) -> Array:
     """1 where x is above 0, else `low`."""
     above = k.copy(k.greater(x, k.scalar(0, x.dtype)), dtype=x.dtype)
-    return k.at_least(low, above, out=above) if low <= 1 else k.add(k.multiply(above, k.scalar(1 - low, x.dtype)), k.scalar(low, x.dtype))
+    return (
+        k.at_least(low, above, out=above)
+        if low <= 1
+        else k.add(k.multiply(above, k.scalar(1 - low, x.dtype)), k.scalar(low, x.dtype))
+    )

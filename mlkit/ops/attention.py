@@ -11,44 +11,52 @@ from ..blas import gemm, gemv
 from ..errors import DtypeError, ShapeError
 from ..kernels import Array
 from ..tensor import Backward, primitive
+from .embedding import chances
 
 Primitive = tuple[Array, Backward]
 
 
 @primitive
 def scaled_dot_product_attention(
-    query: Array, key: Array, value: Array, mask: Array | None = None, is_causal: bool = False, scale: float | None = None
-) -> Primitive:
+    query: Array, key: Array, value: Array, mask: Array | None = None, is_causal: bool = False, scale: float | None = None,
+    dropout_p: float = 0.0, rng: Any = None,
+) -> Primitive:  # fmt: skip
     """`softmax(query @ key.T * scale + mask) @ value`: (N, heads, T, E), (N, heads, S, E), (N, heads, S, V) -> (N, heads, T, V).
 
     scale is 1 / √E if not given. mask broadcasts to (N, heads, T, S): True where one may look, or numbers to be added;
-    is_causal lets position t look at positions up to t. In memory the result is (N, T, heads, V). Source: Vaswani et al. 2017.
+    is_causal lets position t look at positions up to t. dropout_p drops weights, drawn from `rng`. In memory the result is
+    (N, T, heads, V). Source: Vaswani et al. 2017.
     """
     mask = _check(query, key, value, mask, is_causal)
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     batch, heads, time, _ = query.shape
     y = k.empty((batch, time, heads, value.shape[-1]), query.dtype).transpose(0, 2, 1, 3)
     weights = k.empty((batch, heads, time, key.shape[2]), query.dtype)
+    kept = k.call(chances, dropout_p, rng, k.like(weights)) if dropout_p else None
     for n in range(batch):
-        _attend(query[n], key[n], value[n], _of(mask, n), scale, weights[n], y[n])
+        _attend(query[n], key[n], value[n], _of(mask, n), scale, weights[n], _of(kept, n), y[n])
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         dq, dk, dv = (k.like(x) for x in (query, key, value))
         for n in range(batch):
-            _attend_gradient(dy[n], query[n], key[n], value[n], scale, weights[n], dq[n], dk[n], dv[n])
+            _attend_gradient(dy[n], query[n], key[n], value[n], scale, weights[n], _of(kept, n), dq[n], dk[n], dv[n])
         return tuple(lambda out, d=d: d if out is None else k.copy(d, out=out) for d in (dq, dk, dv))
 
     return y, backward
 
 
 @primitive
-def self_attention(packed: Array, heads: int, mask: Array | None = None, is_causal: bool = False) -> Primitive:
+def self_attention(
+    packed: Array, mask: Array | None = None, heads: int = 1, is_causal: bool = False, dropout_p: float = 0.0, rng: Any = None
+) -> Primitive:
     """Attention of a series to itself: query, key and value side by side, (N, T, 3 E) -> (N, T, E), each in `heads` parts.
 
     mask broadcasts to (N, heads, T, T). The same as `scaled_dot_product_attention` without a copy of the parts.
     """
     if packed.ndim != 3 or packed.shape[2] % (3 * heads):
-        raise ShapeError(f"self_attention: input {packed.shape} with {heads} heads; it takes (N, T, 3 E), E a multiple of the heads")
+        raise ShapeError(
+            f"self_attention: input {packed.shape} with {heads} heads; it takes (N, T, 3 E), E a multiple of the heads"
+        )
     packed = packed if packed.flags.c_contiguous else k.copy(packed)
     batch, time, width = packed.shape
     shape = batch, time, 3, heads, width // (3 * heads)
@@ -57,8 +65,9 @@ def self_attention(packed: Array, heads: int, mask: Array | None = None, is_caus
     scale = 1 / math.sqrt(shape[-1])
     y = k.empty((batch, time, heads, shape[-1]), packed.dtype)
     weights = k.empty((batch, heads, time, time), packed.dtype)
+    kept = k.call(chances, dropout_p, rng, k.like(weights)) if dropout_p else None
     for n in range(batch):
-        _attend(query[n], key[n], value[n], _of(mask, n), scale, weights[n], y[n].transpose(1, 0, 2))
+        _attend(query[n], key[n], value[n], _of(mask, n), scale, weights[n], _of(kept, n), y[n].transpose(1, 0, 2))
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
@@ -66,7 +75,7 @@ def self_attention(packed: Array, heads: int, mask: Array | None = None, is_caus
             out = k.empty(packed.shape, packed.dtype) if out is None else out
             dq, dk, dv = out.reshape(shape).transpose(2, 0, 3, 1, 4)
             for n in range(batch):
-                _attend_gradient(dy_parts[n], query[n], key[n], value[n], scale, weights[n], dq[n], dk[n], dv[n])
+                _attend_gradient(dy_parts[n], query[n], key[n], value[n], scale, weights[n], _of(kept, n), dq[n], dk[n], dv[n])
             return out
 
         return (dx,)
@@ -74,8 +83,10 @@ def self_attention(packed: Array, heads: int, mask: Array | None = None, is_caus
     return y.reshape(batch, time, -1), backward
 
 
-def _attend(query: Array, key: Array, value: Array, mask: Array | None, scale: float, weights: Array, out: Array) -> None:
-    """One element of the batch: (heads, T, E), (heads, S, E), (heads, S, V); `weights`, (heads, T, S), are kept."""
+def _attend(
+    query: Array, key: Array, value: Array, mask: Array | None, scale: float, weights: Array, kept: Array | None, out: Array
+) -> None:
+    """One element of the batch: (heads, T, E), (heads, S, E), (heads, S, V); `weights`, (heads, T, S), stay for the gradient."""
     gemm(query, key.swapaxes(1, 2), out=weights, alpha=scale)
     if mask is not None:
         k.add(weights, mask, out=weights)
@@ -84,15 +95,18 @@ def _attend(query: Array, key: Array, value: Array, mask: Array | None, scale: f
     rows = weights.reshape(-1, weights.shape[2])
     total = gemv(rows, k.row(1, rows.shape[1], rows.dtype))
     k.multiply(rows, k.reciprocal(total, out=total)[:, None], out=rows)
-    gemm(weights, value, out=out)
+    gemm(weights if kept is None else k.multiply(weights, kept), value, out=out)
 
 
 def _attend_gradient(
-    dy: Array, query: Array, key: Array, value: Array, scale: float, weights: Array, dq: Array, dk: Array, dv: Array
-) -> None:
-    gemm(weights.swapaxes(1, 2), dy, out=dv)
+    dy: Array, query: Array, key: Array, value: Array, scale: float, weights: Array, kept: Array | None, dq: Array, dk: Array,
+    dv: Array,
+) -> None:  # fmt: skip
+    gemm((weights if kept is None else k.multiply(weights, kept)).swapaxes(1, 2), dy, out=dv)
     d = gemm(dy, value.swapaxes(1, 2))
     k.multiply(d, weights, out=d)
+    if kept is not None:
+        k.multiply(d, kept, out=d)
     rows = d.reshape(-1, d.shape[2])
     total = gemv(rows, k.row(1, rows.shape[1], rows.dtype))[:, None]
     k.subtract(rows, k.multiply(weights.reshape(rows.shape), total), out=rows)
@@ -106,7 +120,9 @@ def _check(query: Array, key: Array, value: Array, mask: Array | None, is_causal
     if any(len(shape) != 4 for shape in shapes) or query.size == 0 or key.size == 0:
         raise ShapeError(f"attention: query, key and value {shapes}; they take (N, heads, length, width), not empty")
     if not (shapes[0][:2] == shapes[1][:2] == shapes[2][:2] and shapes[0][3] == shapes[1][3] and shapes[1][2] == shapes[2][2]):
-        raise ShapeError(f"attention: query, key and value {shapes} do not fit: (N, heads, T, E), (N, heads, S, E), (N, heads, S, V)")
+        raise ShapeError(
+            f"attention: query, key and value {shapes} do not fit: (N, heads, T, E), (N, heads, S, E), (N, heads, S, V)"
+        )
     if not query.dtype == key.dtype == value.dtype:
         raise DtypeError(f"attention: query, key and value are {query.dtype}, {key.dtype}, {value.dtype}; they must be the same")
     target = *shapes[0][:3], shapes[1][2]
@@ -133,6 +149,35 @@ def _future(time: int, source: int, dtype: Any) -> Array:
     return k.keep(np.triu(np.full((1, 1, time, source), -_FAR, dtype), 1))
 
 
-def _of(mask: Array | None, n: int) -> Array | None:
-    return None if mask is None else mask[n if len(mask) > 1 else 0]
+def _of(x: Array | None, n: int) -> Array | None:
+    """The part for one element of the batch, which may be for all."""
+    return None if x is None else x[n if len(x) > 1 else 0]
 
+
+def _rotate(x: Array, cosines: Array, sines: Array, out: Array | None) -> Array:
+    """(a, b) -> (a cos - b sin, b cos + a sin) for the halves a, b of the last axis."""
+    half = x.shape[-1] // 2
+    a, b = x[..., :half], x[..., half:]
+    out = k.empty(x.shape, x.dtype) if out is None else out
+    left, right = out[..., :half], out[..., half:]
+    k.subtract(k.multiply(a, cosines), k.multiply(b, sines), out=left)
+    k.add(k.multiply(b, cosines), k.multiply(a, sines), out=right)
+    return out
+
+
+@primitive
+def rotary(x: Array, first: int = 0, base: float = 10000.0) -> Primitive:
+    """Pairs of numbers turned by an angle that grows with the position: (…, T, E), E even. Position 0 is `first`.
+
+    The pairs are (i, i + E/2), their angles position * base ** (-2 i / E). Source: Su et al. 2021 (RoFormer).
+    """
+    if x.ndim < 2 or x.shape[-1] % 2:
+        raise ShapeError(f"rotary: input {x.shape}; it takes (…, T, E), E even")
+    cosines, sines, backwards = _angles(x.shape[-2], x.shape[-1], first, base, x.dtype)
+    return _rotate(x, cosines, sines, None), lambda dy: (lambda out: _rotate(dy, cosines, backwards, out),)
+
+
+@lru_cache(64)
+def _angles(time: int, width: int, first: int, base: float, dtype: Any) -> tuple[Array, Array, Array]:
+    angles = (first + np.arange(time))[:, None] * base ** (-np.arange(0, width, 2) / width)
+    return tuple(k.keep(f.astype(dtype)) for f in (np.cos(angles), np.sin(angles), -np.sin(angles)))  # type: ignore[return-value]

@@ -19,7 +19,9 @@ def embedding(indices: Array, weight: Array, padding_idx: int | None = None) -> 
     A number outside 0 … count - 1 is a DataError.
     """
     if weight.ndim != 2 or indices.dtype.kind not in "iu":
-        raise ShapeError(f"embedding: {indices.dtype} {indices.shape} of a table {weight.shape}: it takes integers and (count, width)")
+        raise ShapeError(
+            f"embedding: {indices.dtype} {indices.shape} of a table {weight.shape}: it takes integers and (count, width)"
+        )
     if padding_idx is not None and not 0 <= padding_idx < len(weight):
         raise ArgumentError(f"embedding: padding_idx {padding_idx} is outside 0 … {len(weight) - 1}")
     y = k.call(rows_taken, weight, indices, k.empty((*indices.shape, weight.shape[1]), weight.dtype))

@@ -50,7 +50,9 @@ class Axis(NamedTuple):
 
 
 @primitive
-def max_pool2d(x: Array, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False) -> Primitive:
+def max_pool2d(
+    x: Array, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> Primitive:
     """The largest number of each window: (N, C, H, W) -> (N, C, H', W'). Of equal ones, the first gets the gradient."""
     down, across = _axes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     rows = dense(x)

@@ -201,9 +201,7 @@ def gru_step(h: Array, products: Array, gates: Array, out: Array) -> None:
 
 
 @k.kernel
-def gru_step_gradient(
-    gates: Array, products: Array, h: Array, scratch: Array, dproducts: Array, dh: Array, dgates: Array
-) -> None:
+def gru_step_gradient(gates: Array, products: Array, h: Array, scratch: Array, dproducts: Array, dh: Array, dgates: Array) -> None:
     """The gradients before the gates' functions; `dh` becomes what goes past the gates to the state before."""
     k.replay(_gru_gradient_steps(gates, products, h, scratch, dproducts, dh, dgates))
 
@@ -386,7 +384,9 @@ def _check(
     bias_hh: Array | None, mask: Array | None,
 ) -> tuple[int, int, int]:  # fmt: skip
     if x.ndim != 3 or x.size == 0 or weight_hh.ndim != 2 or weight_ih.ndim != 2:
-        raise ShapeError(f"{name}: input {x.shape}, weights {weight_ih.shape}, {weight_hh.shape}; it takes (T, N, inputs), not empty")
+        raise ShapeError(
+            f"{name}: input {x.shape}, weights {weight_ih.shape}, {weight_hh.shape}; it takes (T, N, inputs), not empty"
+        )
     (time, batch, inputs), size = x.shape, weight_hh.shape[1]
     wanted = {"weight_ih": (gates * size, inputs), "weight_hh": (gates * size, size), "bias_ih": (gates * size,),
               "bias_hh": (gates * size,), "mask": (time, batch, 1), **{f"state {i}": (batch, size) for i in range(2)}}  # fmt: skip

@@ -82,11 +82,15 @@ def conv_transpose2d(
     H' = (H - 1) stride - 2 padding + dilation (height - 1) + output_padding + 1.
     """
     if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[0]:
-        raise ShapeError(f"conv_transpose2d: input {x.shape}, weight {weight.shape}; it takes (N, C, H, W), (C, outputs, height, width)")
+        raise ShapeError(
+            f"conv_transpose2d: input {x.shape}, weight {weight.shape}; it takes (N, C, H, W), (C, outputs, height, width)"
+        )
     steps, pads, gaps = _pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1)
     extra = _pair("output_padding", output_padding, 0)
     if any(more >= max(step, gap) for more, step, gap in zip(extra, steps, gaps)):
-        raise ArgumentError(f"conv_transpose2d: output_padding {extra} must be smaller than the stride {steps} or the dilation {gaps}")
+        raise ArgumentError(
+            f"conv_transpose2d: output_padding {extra} must be smaller than the stride {steps} or the dilation {gaps}"
+        )
     size = tuple(
         (n - 1) * step - 2 * pad + gap * (taps - 1) + more + 1
         for n, step, pad, gap, taps, more in zip(x.shape[2:], steps, pads, gaps, weight.shape[2:], extra)
