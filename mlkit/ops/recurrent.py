@@ -2,7 +2,7 @@
 
 All take x (T, N, inputs) and the first states (N, H), and return the outputs with the last states behind them, in one
 array; gates stand in PyTorch's order. `mask`, (T, N, 1) of ones and zeros, ends series early: where it is 0 the states
-stay as they are and the output is 0.
+stay as they are and the output is 0. In memory each gate has its own (T, N, H), so that what is done to it is contiguous.
 """
 
 from collections.abc import Iterator
@@ -32,14 +32,15 @@ def lstm(
     """
     time, batch, size = _check("lstm", 4, x, (h0, c0), weight_ih, weight_hh, bias_ih, bias_hh, mask)
     half = _halves(size, x.dtype)  # sigmoid(z) = (1 + tanh(z / 2)) / 2: one tanh serves all gates
-    gates = _input_products(x, weight_ih, (bias_ih, bias_hh), half)
-    hidden = k.multiply(weight_hh.T, half, out=k.empty((size, 4 * size), x.dtype))
+    gates = _input_products(x, weight_ih, (bias_ih, bias_hh), 4, half)
+    hidden = _by_gate(weight_hh, 4, half)
     y, states, tanhs = (k.empty((time + extra, batch, size), x.dtype) for extra in (2, 0, 0))
     h, c = h0, c0
     order = range(time)[::-1] if reverse else range(time)
     for t in order:
-        gemm(h, hidden, out=gates[t], beta=1.0)
-        k.call(lstm_step, c, gates[t], states[t], tanhs[t], y[t])
+        for gate, weight in zip(gates, hidden):
+            gemm(h, weight, out=gate[t], beta=1.0)
+        k.call(lstm_step, c, gates[:, t], states[t], tanhs[t], y[t])
         if mask is not None:
             _hold(mask[t], c, states[t]), _hold(mask[t], h, y[t])
         h, c = y[t], states[t]
@@ -51,7 +52,7 @@ def lstm(
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         dgates = k.empty(gates.shape, x.dtype)
         dh, dc = k.copy(dy[time]), k.copy(dy[time + 1])
-        scratch = k.empty((batch, 4 * size), x.dtype)
+        scratch = k.empty((4, batch, size), x.dtype)
         for step, t in enumerate(order[::-1]):
             if mask is None:
                 k.add(dh, dy[t], out=dh)
@@ -59,8 +60,8 @@ def lstm(
                 kept = [_set_aside(mask[t], d) for d in (dh, dc)]
                 k.add(dh, k.multiply(dy[t], mask[t]), out=dh)
             previous = c0 if step == time - 1 else states[order[-step - 2]]
-            k.call(lstm_step_gradient, dh, gates[t], previous, tanhs[t], scratch, dc, dgates[t])
-            gemm(dgates[t], weight_hh, out=dh)
+            k.call(lstm_step_gradient, dh, gates[:, t], previous, tanhs[t], scratch, dc, dgates[:, t])
+            _through(dgates[:, t], weight_hh, dh)
             if mask is not None:
                 k.add(dh, kept[0], out=dh), k.add(dc, kept[1], out=dc)
         return (
@@ -87,15 +88,16 @@ def gru(
     Source: Cho et al. 2014, in PyTorch's form.
     """
     time, batch, size = _check("gru", 3, x, (h0,), weight_ih, weight_hh, bias_ih, bias_hh, mask)
-    gates = _input_products(x, weight_ih, (bias_ih,), k.row(1, 3 * size, x.dtype))
-    y, products = k.empty((time + 1, batch, size), x.dtype), k.empty((time, batch, 3 * size), x.dtype)
-    hidden = k.copy(weight_hh.T)
+    gates = _input_products(x, weight_ih, (bias_ih,), 3, None)
+    y, products = k.empty((time + 1, batch, size), x.dtype), k.empty(gates.shape, x.dtype)
+    hidden = _by_gate(weight_hh, 3, None)
     h, order = h0, range(time)[::-1] if reverse else range(time)
     for t in order:
         if bias_hh is not None:
-            k.copy(bias_hh, out=products[t])
-        gemm(h, hidden, out=products[t], beta=0.0 if bias_hh is None else 1.0)
-        k.call(gru_step, h, products[t], gates[t], y[t])
+            k.copy(bias_hh.reshape(3, 1, size), out=products[:, t])
+        for product, weight in zip(products, hidden):
+            gemm(h, weight, out=product[t], beta=0.0 if bias_hh is None else 1.0)
+        k.call(gru_step, h, products[:, t], gates[:, t], y[t])
         if mask is not None:
             _hold(mask[t], h, y[t])
         h = y[t]
@@ -107,15 +109,14 @@ def gru(
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         dgates, dproducts = k.empty(gates.shape, x.dtype), k.empty(gates.shape, x.dtype)
         dh, scratch = k.copy(dy[time]), k.empty((batch, size), x.dtype)
-        for step, t in enumerate(order[::-1]):
+        for t in order[::-1]:
             if mask is None:
                 k.add(dh, dy[t], out=dh)
             else:
                 kept = _set_aside(mask[t], dh)
                 k.add(dh, k.multiply(dy[t], mask[t]), out=dh)
-            previous = before[t]
-            k.call(gru_step_gradient, gates[t], products[t], previous, scratch, dproducts[t], dh, dgates[t])
-            gemm(dproducts[t], weight_hh, out=dh, beta=1.0)
+            k.call(gru_step_gradient, gates[:, t], products[:, t], before[t], scratch, dproducts[:, t], dh, dgates[:, t])
+            _through(dproducts[:, t], weight_hh, dh, beta=1.0)
             if mask is not None:
                 k.add(dh, kept, out=dh)
         return (
@@ -143,7 +144,7 @@ def rnn(
         raise ArgumentError(f"rnn: nonlinearity {nonlinearity!r} is neither tanh nor relu")
     function = FUSED[nonlinearity]
     time, batch, size = _check("rnn", 1, x, (h0,), weight_ih, weight_hh, bias_ih, bias_hh, mask)
-    values = _input_products(x, weight_ih, (bias_ih, bias_hh), k.row(1, size, x.dtype))
+    (values,) = _input_products(x, weight_ih, (bias_ih, bias_hh), 1, None)
     y, hidden = k.empty((time + 1, batch, size), x.dtype), k.copy(weight_hh.T)
     h, order = h0, range(time)[::-1] if reverse else range(time)
     for t in order:
@@ -171,12 +172,12 @@ def rnn(
             if mask is not None:
                 k.add(dh, kept, out=dh)
         return (
-            lambda out: _of_input(dvalues, weight_ih, x, out),
+            lambda out: _of_input(dvalues[None], weight_ih, x, out),
             lambda out: _given(dh, out),
-            lambda out: _of_weight(dvalues, x, out),
-            lambda out: _of_weight(dvalues, before, out),
-            lambda out: _of_bias(dvalues, out),
-            lambda out: _of_bias(dvalues, out),
+            lambda out: _of_weight(dvalues[None], x, out),
+            lambda out: _of_weight(dvalues[None], before, out),
+            lambda out: _of_bias(dvalues[None], out),
+            lambda out: _of_bias(dvalues[None], out),
         )
 
     return y, backward
@@ -228,10 +229,9 @@ def _(*operands: Array) -> Bound:
 
 def _lstm_steps(c: Array, gates: Array, state: Array, tanh: Array, h: Array) -> Iterator[Bound]:
     half = _number(0.5, h.dtype)
-    size = h.shape[1]
-    i, f, g, o = (gates[:, n * size : (n + 1) * size] for n in range(4))
+    i, f, g, o = gates
     yield np.tanh, (gates, gates)
-    for sigmoid in (gates[:, : 2 * size], o):
+    for sigmoid in (gates[:2], o):
         yield np.multiply, (sigmoid, half, sigmoid)
         yield np.add, (sigmoid, half, sigmoid)
     yield np.multiply, (i, g, tanh)
@@ -244,10 +244,10 @@ def _lstm_steps(c: Array, gates: Array, state: Array, tanh: Array, h: Array) -> 
 def _lstm_gradient_steps(
     dh: Array, gates: Array, c: Array, tanh: Array, scratch: Array, dc: Array, dgates: Array
 ) -> Iterator[Bound]:
-    one, size = _number(1, dh.dtype), dh.shape[1]
-    i, f, g, o = (gates[:, n * size : (n + 1) * size] for n in range(4))
-    di, df, dg, do = (dgates[:, n * size : (n + 1) * size] for n in range(4))
-    dh_o, rest = scratch.reshape(-1)[: 2 * dh.size].reshape(2, *dh.shape)
+    one = _number(1, dh.dtype)
+    i, f, g, o = gates
+    di, df, dg, do = dgates
+    dh_o, rest = scratch[:2]
     yield np.multiply, (dh, tanh, do)
     yield np.multiply, (dh, o, dh_o)  # dc += dh o (1 - tanh²)
     yield np.multiply, (tanh, tanh, rest)
@@ -259,23 +259,21 @@ def _lstm_gradient_steps(
     yield np.multiply, (dc, i, dg)
     yield np.multiply, (dc, f, dc)
     yield np.multiply, (gates, gates, scratch)  # slopes: s (1 - s) of the sigmoids, 1 - g² of the tanh
-    first, third, last = scratch[:, : 2 * size], scratch[:, 2 * size : 3 * size], scratch[:, 3 * size :]
-    yield np.subtract, (gates[:, : 2 * size], first, first)
-    yield np.subtract, (one, third, third)
-    yield np.subtract, (o, last, last)
+    yield np.subtract, (gates[:2], scratch[:2], scratch[:2])
+    yield np.subtract, (one, scratch[2], scratch[2])
+    yield np.subtract, (o, scratch[3], scratch[3])
     yield np.multiply, (dgates, scratch, dgates)
 
 
 def _gru_steps(h: Array, products: Array, gates: Array, out: Array) -> Iterator[Bound]:
-    half, size = _number(0.5, h.dtype), h.shape[1]
-    sigmoids, n = gates[:, : 2 * size], gates[:, 2 * size :]
-    r, z = gates[:, :size], gates[:, size : 2 * size]
-    yield np.add, (sigmoids, products[:, : 2 * size], sigmoids)
+    half, sigmoids = _number(0.5, h.dtype), gates[:2]
+    r, z, n = gates
+    yield np.add, (sigmoids, products[:2], sigmoids)
     yield np.multiply, (sigmoids, half, sigmoids)
     yield np.tanh, (sigmoids, sigmoids)
     yield np.multiply, (sigmoids, half, sigmoids)
     yield np.add, (sigmoids, half, sigmoids)
-    yield np.multiply, (r, products[:, 2 * size :], out)
+    yield np.multiply, (r, products[2], out)
     yield np.add, (n, out, n)
     yield np.tanh, (n, n)
     yield np.subtract, (h, n, out)
@@ -286,9 +284,7 @@ def _gru_steps(h: Array, products: Array, gates: Array, out: Array) -> Iterator[
 def _gru_gradient_steps(
     gates: Array, products: Array, h: Array, scratch: Array, dproducts: Array, dh: Array, dgates: Array
 ) -> Iterator[Bound]:
-    one, size = _number(1, dh.dtype), dh.shape[1]
-    r, z, n = (gates[:, i * size : (i + 1) * size] for i in range(3))
-    dr, dz, dn = (dgates[:, i * size : (i + 1) * size] for i in range(3))
+    one, (r, z, n), (dr, dz, dn) = _number(1, dh.dtype), gates, dgates
     yield np.subtract, (h, n, dz)  # dz = dh (h - n) z (1 - z)
     yield np.multiply, (dz, dh, dz)
     yield np.multiply, (dz, z, dz)
@@ -299,25 +295,33 @@ def _gru_gradient_steps(
     yield np.subtract, (one, scratch, scratch)
     yield np.multiply, (dn, scratch, dn)
     yield np.multiply, (dh, z, dh)
-    yield np.multiply, (dn, products[:, 2 * size :], dr)  # dr = dn h_n r (1 - r)
+    yield np.multiply, (dn, products[2], dr)  # dr = dn h_n r (1 - r)
     yield np.multiply, (dr, r, dr)
     yield np.subtract, (one, r, scratch)
     yield np.multiply, (dr, scratch, dr)
-    yield np.copyto, (dproducts[:, : 2 * size], dgates[:, : 2 * size])
-    yield np.multiply, (dn, r, dproducts[:, 2 * size :])
+    yield np.copyto, (dproducts[:2], dgates[:2])
+    yield np.multiply, (dn, r, dproducts[2])
 
 
-def _input_products(x: Array, weight: Array, biases: tuple[Array | None, ...], scale: Array) -> Array:
-    """`(x @ weight.T + biases) * scale`, for all steps at once."""
-    rows = (x if x.flags.c_contiguous else k.copy(x)).reshape(-1, x.shape[-1])
-    y = k.empty((len(rows), len(weight)), x.dtype)
+def _input_products(x: Array, weight: Array, biases: tuple[Array | None, ...], gates: int, scale: Array | None) -> Array:
+    """`(x @ weight.T + biases) * scale`, for all steps at once: (gates, T, N, H)."""
+    rows, size = _rows(x), len(weight) // gates
+    y = k.empty((gates, len(rows), size), x.dtype)
     given = [bias for bias in biases if bias is not None]
     if given:
-        total = k.multiply(given[0] if len(given) == 1 else k.add(*given), scale)
-        k.copy(total, out=y)
-    scaled = k.multiply(weight.T, scale, out=k.empty(weight.shape[::-1], x.dtype))
-    gemm(rows, scaled, out=y, beta=1.0 if given else 0.0)
-    return y.reshape(*x.shape[:2], -1)
+        total = given[0] if len(given) == 1 else k.add(*given)
+        total = total if scale is None else k.multiply(total, scale)
+        k.copy(total.reshape(gates, 1, size), out=y)
+    for gate, part in zip(y, _by_gate(weight, gates, scale)):
+        gemm(rows, part, out=gate, beta=1.0 if given else 0.0)
+    return y.reshape(gates, *x.shape[:2], size)
+
+
+def _by_gate(weight: Array, gates: int, scale: Array | None) -> Array:
+    """A weight transposed gate by gate, and scaled: (gates * H, inputs) -> (gates, inputs, H)."""
+    parts = k.empty((gates, weight.shape[1], len(weight) // gates), weight.dtype)
+    turned = weight.reshape(gates, -1, weight.shape[1]).swapaxes(1, 2)
+    return k.copy(turned, out=parts) if scale is None else k.multiply(turned, scale.reshape(gates, 1, -1), out=parts)
 
 
 def _before(h0: Array, y: Array, order: range) -> Array:
@@ -344,22 +348,38 @@ def _set_aside(mask: Array, d: Array) -> Array:
     return outside
 
 
+def _through(dgates: Array, weight: Array, out: Array, beta: float = 0.0) -> None:
+    """`sum of dgates[i] @ weight[i]` over the gates: (gates, rows, H), (gates * H, n) -> (rows, n)."""
+    size = dgates.shape[-1]
+    for i, d in enumerate(dgates):
+        gemm(d, weight[i * size : (i + 1) * size], out=out, beta=beta if i == 0 else 1.0)
+
+
 def _of_input(dgates: Array, weight: Array, x: Array, out: Array | None) -> Array:
-    rows = dgates.reshape(-1, len(weight))
-    if out is not None and out.flags.c_contiguous:
-        gemm(rows, weight, out=out.reshape(-1, x.shape[-1]))
-        return out
-    return _given(gemm(rows, weight).reshape(x.shape), out)
+    found = k.empty(x.shape, x.dtype) if out is None or not out.flags.c_contiguous else out
+    _through(dgates.reshape(len(dgates), -1, dgates.shape[-1]), weight, found.reshape(-1, x.shape[-1]))
+    return found if out is None or out is found else k.copy(found, out=out)
 
 
 def _of_weight(dgates: Array, x: Array, out: Array | None) -> Array:
-    rows = (x if x.flags.c_contiguous else k.copy(x)).reshape(-1, x.shape[-1])
-    return gemm(dgates.reshape(-1, dgates.shape[-1]).T, rows, out=out)
+    rows, size = _rows(x), dgates.shape[-1]
+    out = k.empty((len(dgates) * size, rows.shape[1]), x.dtype) if out is None else out
+    for i, d in enumerate(dgates):
+        gemm(d.reshape(-1, size).T, rows, out=out[i * size : (i + 1) * size])
+    return out
 
 
 def _of_bias(dgates: Array, out: Array | None) -> Array:
-    rows = dgates.reshape(-1, dgates.shape[-1])
-    return gemv(rows.T, k.row(1, len(rows), rows.dtype), out=out)
+    size = dgates.shape[-1]
+    out = k.empty((len(dgates) * size,), dgates.dtype) if out is None else out
+    for i, d in enumerate(dgates):
+        rows = d.reshape(-1, size)
+        gemv(rows.T, k.row(1, len(rows), rows.dtype), out=out[i * size : (i + 1) * size])
+    return out
+
+
+def _rows(x: Array) -> Array:
+    return (x if x.flags.c_contiguous else k.copy(x)).reshape(-1, x.shape[-1])
 
 
 def _given(found: Array, out: Array | None) -> Array:
