@@ -31,7 +31,13 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float) -> None:
+        k.ask("setting lr")  # a schedule's step() can be captured
         self._lr[...] = at_least_zero("lr", value)
+
+    @property
+    def lr_array(self) -> Array:
+        """The learning rate as the 0-d array that every step reads."""
+        return self._lr
 
     def zero_grad(self) -> None:
         """Forget all gradients; the next ones are written, not added."""
@@ -62,7 +68,12 @@ class Optimizer:
         key = id(store), name
         if key not in self._state:
             self._state[key] = flat.like(store)
+            self._state[key] += self._first(name)
         return self._state[key]
+
+    def _first(self, name: str) -> float:
+        """What the state called `name` is at first."""
+        return 0.0
 
     def _call(self, kernel: Kernel, key: tuple[Any, ...], *operands: Any) -> None:
         """`k.call`, with the binding kept from step to step: it cuts the vectors into blocks."""
