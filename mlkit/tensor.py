@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
@@ -237,20 +238,28 @@ def gradients_wanted() -> bool:
 def primitive(function: Callable[..., tuple[Array, Backward]]) -> Callable[..., Any]:
     """Let a function on arrays take tensors and numbers, and put itself on the tape.
 
-    Of arrays alone it returns an array; `primitive.on_arrays` is the function itself, which returns (value, backward).
+    Its inputs are the parameters that are annotated as arrays, others are options; both may be given by name. Of arrays
+    alone it returns an array; `primitive.on_arrays` is the function itself, which returns (value, backward).
     """
+    named = [p for p in signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    takes = [_is_array(p.annotation) for p in named]
+    others = [_is_array(p.annotation) for p in signature(function).parameters.values() if p.kind is p.VAR_POSITIONAL]
+    array_names = {p.name for p, array in zip(named, takes) if array}
 
     @wraps(function)
     def recorded(*inputs: Any, **options: Any) -> Any:
+        if options and not array_names.isdisjoint(options):
+            inputs = _in_order(named, array_names, inputs, options)
+        wants = takes if len(inputs) <= len(takes) else takes + (others or [False]) * (len(inputs) - len(takes))
         arrays: list[Any] = []
         tracked = any_tensor = False
-        for x in inputs:
+        for x, wanted in zip(inputs, wants):
             if isinstance(x, Tensor):
                 any_tensor = True
                 tracked = tracked or x.requires_grad
                 arrays.append(x.data)
             else:
-                arrays.append(x if isinstance(x, np.ndarray) or x is None else _constant(x, inputs))
+                arrays.append(_constant(x, inputs) if wanted and x is not None and not isinstance(x, np.ndarray) else x)
         value, backward = function(*arrays, **options)
         if tracked and _gradients_wanted.get():
             return Tensor(value, True, inputs, backward)
@@ -274,6 +283,21 @@ def _constant(x: Any, inputs: Sequence[Any]) -> Any:
     if dtype.kind not in "fc" and isinstance(x, float):
         raise DtypeError(f"{x} and a tensor of {dtype}: convert one of them")
     return k.scalar(x.item() if isinstance(x, np.generic) else x, dtype)
+
+
+def _is_array(annotation: Any) -> bool:
+    return annotation == Array or Array in getattr(annotation, "__args__", ())
+
+
+def _in_order(named: Sequence[Any], arrays: set[str], inputs: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
+    """The inputs with those behind them that were given by name, which are taken out of the options."""
+    last = max(i for i, p in enumerate(named) if p.name in arrays and p.name in options)
+    rest = []
+    for p in named[len(inputs) : last + 1]:
+        if p.name not in options and p.default is p.empty:
+            raise TypeError(f"{p.name} is missing")
+        rest.append(options.pop(p.name, p.default))
+    return *inputs, *rest
 
 
 def _sum(earlier: tuple[Array, bool] | None, gradient: Array, dy: Array) -> tuple[Array, bool]:

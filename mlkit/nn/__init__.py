@@ -22,38 +22,55 @@ from .attention import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
-from .conv import Conv1d, Conv2d
+from .conv import Conv1d, Conv2d, ConvTranspose2d
 from .embedding import Dropout, Embedding, SinusoidalPosition
 from .init import manual_seed
 from .layer import Flatten, Identity, Linear, Sequential
-from .loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss
+from .loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    CTCLoss,
+    HingeEmbeddingLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from .module import Module
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
-from .pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from .pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, Pad, Upsample
 from .recurrent import GRU, LSTM, RNN
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "CTCLoss",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
-    "ELU",
     "Embedding",
     "Flatten",
-    "GELU",
-    "GRU",
     "GroupNorm",
     "Hardsigmoid",
+    "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
+    "KLDivLoss",
     "L1Loss",
-    "LSTM",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -63,13 +80,15 @@ __all__ = [
     "Mish",
     "Module",
     "MultiheadAttention",
+    "NLLLoss",
+    "Pad",
     "RMSNorm",
-    "RNN",
     "ReLU",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "SinusoidalPosition",
+    "SmoothL1Loss",
     "Softmax",
     "Softplus",
     "Tanh",
@@ -77,6 +96,7 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "Upsample",
     "init",
     "manual_seed",
 ]

@@ -1,4 +1,7 @@
-"""Attention and Transformer layers; names, masks and defaults are PyTorch's. Series are (T, N, E), or (N, T, E) with batch_first."""
+"""Attention and Transformer layers; names, masks and defaults are PyTorch's.
+
+Series are (T, N, E), or (N, T, E) with batch_first.
+"""
 
 import copy
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Pooling layers."""
+"""Layers that change the size of images: pooling, upsampling, padding."""
 
 from typing import Any
 
@@ -53,3 +53,29 @@ class AdaptiveAvgPool2d(Module):
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
+
+
+class Upsample(Module):
+    """Images `scale_factor` times as large: pixels repeated, or "bilinear"."""
+
+    def __init__(self, scale_factor: Any = 2, mode: str = "nearest", align_corners: bool = False) -> None:
+        self.scale_factor, self.mode, self.align_corners = scale_factor, mode, align_corners
+
+    def forward(self, x: Any) -> Any:
+        return ops.upsample(x, scale_factor=self.scale_factor, mode=self.mode, align_corners=self.align_corners)
+
+    def extra_repr(self) -> str:
+        return f"scale_factor={self.scale_factor}, mode={self.mode!r}"
+
+
+class Pad(Module):
+    """More around the last axes: (left, right, top, bottom, …), the last axis first."""
+
+    def __init__(self, padding: Any, mode: str = "constant", value: float = 0.0) -> None:
+        self.padding, self.mode, self.value = tuple(padding), mode, value
+
+    def forward(self, x: Any) -> Any:
+        return ops.pad(x, padding=self.padding, mode=self.mode, value=self.value)
+
+    def extra_repr(self) -> str:
+        return f"{self.padding}, mode={self.mode!r}"

@@ -5,20 +5,27 @@ from .activation import elu, gelu, hardsigmoid, leaky_relu, log_softmax, mish, r
 from .arithmetic import absolute, add, divide, exp, log, matmul, multiply, negative, power, sqrt, subtract
 from .attention import rotary, scaled_dot_product_attention, self_attention
 from .conv import conv1d, conv2d, conv_transpose2d
-from .embedding import dropout, embedding
+from .dropout import dropout
+from .embedding import embedding
 from .linear import linear
 from .loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
+    ctc_loss,
+    hinge_embedding_loss,
     huber_loss,
+    kl_div,
     l1_loss,
     mse_loss,
+    nll_loss,
+    smooth_l1_loss,
 )
 from .normalize import batch_norm, group_norm, layer_norm, rms_norm
 from .pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from .recurrent import gru, lstm, rnn
 from .reduce import max, mean, min, sum
+from .resize import pad, upsample
 from .shape import broadcast_to, concatenate, getitem, permute, reshape, transpose
 
 __all__ = [
@@ -35,6 +42,7 @@ __all__ = [
     "conv2d",
     "conv_transpose2d",
     "cross_entropy",
+    "ctc_loss",
     "divide",
     "dropout",
     "elu",
@@ -45,7 +53,9 @@ __all__ = [
     "group_norm",
     "gru",
     "hardsigmoid",
+    "hinge_embedding_loss",
     "huber_loss",
+    "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -62,6 +72,8 @@ __all__ = [
     "mse_loss",
     "multiply",
     "negative",
+    "nll_loss",
+    "pad",
     "permute",
     "power",
     "relu",
@@ -73,6 +85,7 @@ __all__ = [
     "self_attention",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
     "softmax",
     "softplus",
     "sqrt",
@@ -80,4 +93,5 @@ __all__ = [
     "sum",
     "tanh",
     "transpose",
+    "upsample",
 ]

@@ -277,19 +277,18 @@ SLOPED = {"gelu_tanh": Sloped(_gelu_tanh), "gelu": Sloped(_gelu), "silu": Sloped
 def _sloped(x: Array, function: Sloped) -> Primitive:
     y = k.like(x)
     slope = k.like(x) if gradients_wanted() else None
-    with_sloped(function, x, y, slope)
-    return y, lambda dy: (lambda out: k.multiply(dy, slope, out=out),)
-
-
-def with_sloped(function: Sloped, x: Array, y: Array, slope: Array | None) -> None:
-    """`function.both`, block by block."""
     order = sorted(range(y.ndim), key=lambda axis: -y.strides[axis])  # images: as they lie in memory
-    x, y, slope = (a if a is None else a.transpose(order) for a in (x, y, slope))
-    x = (x if x.flags.c_contiguous else k.copy(x)).reshape(-1)
-    y, slope = y.reshape(-1), None if slope is None else slope.reshape(-1)
+    source, value = x.transpose(order), y.transpose(order).reshape(-1)
+    source = (source if source.flags.c_contiguous else k.copy(source)).reshape(-1)
+    kept = None if slope is None else slope.transpose(order).reshape(-1)
     for first in range(0, x.size, BLOCK):
         part = slice(first, first + BLOCK)
-        function.both(x[part], y[part], None if slope is None else slope[part])
+        function.both(source[part], value[part], None if kept is None else kept[part])
+
+    def backward(dy: Array):  # type: ignore[no-untyped-def]
+        return (lambda out: k.multiply(dy, slope, out=out),)  # type: ignore[arg-type]  # there is one on the tape
+
+    return y, backward
 
 
 def _softplus(x: Array) -> Array:

@@ -11,7 +11,7 @@ from ..blas import gemm, gemv
 from ..errors import DtypeError, ShapeError
 from ..kernels import Array
 from ..tensor import Backward, primitive
-from .embedding import chances
+from .dropout import chances
 
 Primitive = tuple[Array, Backward]
 

@@ -5,10 +5,23 @@ matrix; and the same row of all images lies together, so what combines rows – 
 of contiguous numbers. Zeros to the right of a row are shared with those to the left of the next.
 """
 
+from typing import Any
+
 import numpy as np
 
 from .. import kernels as k
+from ..errors import ArgumentError
 from ..kernels import Array
+
+Pair = tuple[int, int]
+
+
+def pair(what: str, value: Any, least: int) -> Pair:
+    """A whole number, meant for height and width, or two of them."""
+    numbers = value if isinstance(value, tuple | list) else (value, value)
+    if len(numbers) != 2 or not all(isinstance(n, int | np.integer) and n >= least for n in numbers):
+        raise ArgumentError(f"{what} is {value!r}; it takes a whole number from {least}, or two")
+    return int(numbers[0]), int(numbers[1])
 
 
 def images(batch: int, channels: int, height: int, width: int, dtype: object = np.float32) -> Array:

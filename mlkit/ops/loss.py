@@ -157,7 +157,9 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"cross_entropy: label_smoothing is {label_smoothing}; it lies from 0 to 1")
     if weight is not None and (weight.shape != x.shape[1:2] or weight.dtype != x.dtype):
-        raise ShapeError(f"cross_entropy: weight {weight.shape} of {weight.dtype} for logits {x.shape} of {x.dtype}: one for each class")
+        raise ShapeError(
+            f"cross_entropy: weight {weight.shape}, {weight.dtype}, for logits {x.shape}, {x.dtype}: one for each class"
+        )
     if x.ndim > 2:
         return _with_classes_last(x, target, reduction, weight, ignore_index, label_smoothing)
     if target.ndim == 2:
@@ -279,6 +281,7 @@ def _with_classes_last(
     """(N, C, …) as rows of classes."""
     last = x.transpose(0, *range(2, x.ndim), 1)
     rows = k.copy(last).reshape(-1, x.shape[1])
+    labels: Array
     if target.shape == x.shape:
         labels = k.copy(target.transpose(0, *range(2, x.ndim), 1)).reshape(rows.shape)
     elif target.shape == last.shape[:-1]:

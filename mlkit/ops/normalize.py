@@ -39,8 +39,7 @@ def batch_norm(
             unbiased = k.multiply(var, k.scalar(len(rows) / max(1, len(rows) - 1), x.dtype))
             _follow(running_var, unbiased, momentum)
     else:
-        assert running_mean is not None and running_var is not None
-        mean, var, centred = running_mean, running_var, rows
+        mean, var, centred = running_mean, running_var, rows  # type: ignore[assignment]  # there are such
     inverse = k.add(var, k.scalar(eps, x.dtype))
     inverse = k.reciprocal(k.sqrt(inverse, out=inverse), out=inverse)
     scale = inverse if weight is None else k.multiply(weight, inverse)
@@ -211,7 +210,7 @@ def _shaped(rows: Array, x: Array) -> Array:
     return images if x.ndim == 4 else images[:, :, 0]
 
 
-def _check_channels(name: str, channels: int, dtype: np.dtype, *vectors: Array | None) -> None:  # type: ignore[type-arg]
+def _check_channels(name: str, channels: int, dtype: object, *vectors: Array | None) -> None:
     for vector in vectors:
         if vector is not None and vector.shape != (channels,):
             raise ShapeError(f"{name}: weight or bias {vector.shape} for {channels} channels; it takes ({channels},)")

@@ -9,10 +9,9 @@ from .. import kernels as k
 from ..errors import ArgumentError, ShapeError
 from ..kernels import Array
 from ..tensor import Backward, primitive
-from .image import dense, rolled, unrolled
+from .image import Pair, dense, pair, rolled, unrolled
 
 Primitive = tuple[Array, Backward]
-Pair = tuple[int, int]
 CHUNK = 65536  # numbers worked on at a time: they stay in a second-level cache
 
 
@@ -113,7 +112,7 @@ def adaptive_avg_pool2d(x: Array, output_size: Any) -> Primitive:
     """Means of `output_size` windows that share out the images evenly: (N, C, H, W) -> (N, C, H', W')."""
     if x.ndim != 4 or x.size == 0:
         raise ShapeError(f"adaptive_avg_pool2d: input {x.shape}; it takes (N, C, H, W), not empty")
-    height, width = _pair("adaptive_avg_pool2d", "output_size", output_size, 1)
+    height, width = pair("adaptive_avg_pool2d: output_size", output_size, 1)
     tall, wide = _bins(x.shape[2], height), _bins(x.shape[3], width)
     rows = dense(x)
     y = k.empty((height, rows.shape[1], width, rows.shape[3]), x.dtype)
@@ -232,16 +231,16 @@ def _bins(size: int, count: int) -> list[Pair]:
 def _axes(name: str, x: Array, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool) -> tuple[Axis, Axis]:
     if x.ndim != 4:
         raise ShapeError(f"{name}: input {x.shape}; it takes (N, C, H, W)")
-    kernels = _pair(name, "kernel_size", kernel, 1)
+    kernels = pair(f"{name}: kernel_size", kernel, 1)
     pairs = zip(
-        (0, 2), x.shape[2:], kernels, kernels if stride is None else _pair(name, "stride", stride, 1),
-        _pair(name, "padding", padding, 0), _pair(name, "dilation", dilation, 1),
+        (0, 2), x.shape[2:], kernels, kernels if stride is None else pair(f"{name}: stride", stride, 1),
+        pair(f"{name}: padding", padding, 0), pair(f"{name}: dilation", dilation, 1),
     )  # fmt: skip
-    found = [_axis(name, *numbers, ceil) for numbers in pairs]
-    return found[0], found[1]
+    down, across = (_axis(name, *numbers, ceil=ceil) for numbers in pairs)
+    return down, across
 
 
-def _axis(name: str, axis: int, size: int, taps: int, step: int, padding: int, dilation: int, ceil: bool) -> Axis:
+def _axis(name: str, axis: int, size: int, taps: int, step: int, padding: int, dilation: int, *, ceil: bool) -> Axis:
     if 2 * padding > taps:
         raise ArgumentError(f"{name}: padding {padding} is more than half of the window, {taps}")
     room = size + 2 * padding - dilation * (taps - 1) - 1
@@ -251,10 +250,3 @@ def _axis(name: str, axis: int, size: int, taps: int, step: int, padding: int, d
     if out < 1:
         raise ShapeError(f"{name}: a window of {dilation * (taps - 1) + 1} does not fit in {size} with padding {padding}")
     return Axis(axis, size, taps, step, padding, dilation, out)
-
-
-def _pair(name: str, what: str, value: Any, least: int) -> Pair:
-    pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(n, int | np.integer) and n >= least for n in pair):
-        raise ArgumentError(f"{name}: {what} is {value!r}; it takes a whole number from {least}, or two")
-    return int(pair[0]), int(pair[1])

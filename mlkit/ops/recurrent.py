@@ -42,9 +42,11 @@ def lstm(
             gemm(h, weight, out=gate[t], beta=1.0)
         k.call(lstm_step, c, gates[:, t], states[t], tanhs[t], y[t])
         if mask is not None:
-            _hold(mask[t], c, states[t]), _hold(mask[t], h, y[t])
+            _hold(mask[t], c, states[t])
+            _hold(mask[t], h, y[t])
         h, c = y[t], states[t]
-    k.copy(h, out=y[time]), k.copy(c, out=y[time + 1])
+    k.copy(h, out=y[time])
+    k.copy(c, out=y[time + 1])
     before = _before(h0, y, order)
     if mask is not None:
         k.multiply(y[:time], mask, out=y[:time])
@@ -63,7 +65,8 @@ def lstm(
             k.call(lstm_step_gradient, dh, gates[:, t], previous, tanhs[t], scratch, dc, dgates[:, t])
             _through(dgates[:, t], weight_hh, dh)
             if mask is not None:
-                k.add(dh, kept[0], out=dh), k.add(dc, kept[1], out=dc)
+                k.add(dh, kept[0], out=dh)
+                k.add(dc, kept[1], out=dc)
         return (
             lambda out: _of_input(dgates, weight_ih, x, out),
             lambda out: _given(dh, out),
@@ -328,9 +331,11 @@ def _before(h0: Array, y: Array, order: range) -> Array:
     """The state before each step: (T, N, H)."""
     found = k.empty((len(order), *h0.shape), h0.dtype)
     if order.step > 0:
-        k.copy(h0, out=found[0]), k.copy(y[: len(order) - 1], out=found[1:])
+        k.copy(h0, out=found[0])
+        k.copy(y[: len(order) - 1], out=found[1:])
     else:
-        k.copy(h0, out=found[-1]), k.copy(y[1 : len(order)], out=found[:-1])
+        k.copy(h0, out=found[-1])
+        k.copy(y[1 : len(order)], out=found[:-1])
     return found
 
 

@@ -20,7 +20,7 @@ from .optimizer import Optimizer, at_least_zero, below_one
 Settings = tuple[float, ...]
 Steps = Iterator[Bound]
 Numbers = Callable[[Settings, float, float, Array], tuple[float, ...]]
-Calls = Callable[[Settings, Array, Array, tuple[Array, ...], Array, Array, Array], Steps]
+Calls = Callable[[Settings, tuple[Array, ...], Array, tuple[Array, ...], Array, Array, Array], Steps]
 RULES: dict[str, tuple[Numbers, Calls]] = {}
 KEPT = 4  # numbers of a step; behind them one that a rule may keep from step to step
 
@@ -101,14 +101,18 @@ class RMSprop(Adaptive):
         super().__init__(parameters, lr, weight_decay, *settings)
 
 
-def _rmsprop(settings: Settings, rates: Any, g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array) -> Steps:
+def _rmsprop(
+    settings: Settings, rates: tuple[Array, ...], g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array
+) -> Steps:
     (alpha, eps, momentum), v = _scalars(settings, g), states[0]
     yield from _squares_into(v, alpha, settings[0], g, t)
     yield np.sqrt, (v, t)
     yield from _rmsprop_rest(eps, momentum, settings[2], rates, g, states[1:], p, t)
 
 
-def _rmsprop_centered(settings: Settings, rates: Any, g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array) -> Steps:
+def _rmsprop_centered(
+    settings: Settings, rates: tuple[Array, ...], g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array
+) -> Steps:
     (alpha, eps, momentum), (v, mean) = _scalars(settings, g), states[:2]
     yield from _squares_into(v, alpha, settings[0], g, t)
     yield np.multiply, (g, k.scalar(1 - settings[0], g.dtype), t)
@@ -120,7 +124,14 @@ def _rmsprop_centered(settings: Settings, rates: Any, g: Array, states: tuple[Ar
 
 
 def _rmsprop_rest(
-    eps: Array, momentum: Array, has_momentum: float, rates: Any, g: Array, velocity: tuple[Array, ...], p: Array, t: Array
+    eps: Array,
+    momentum: Array,
+    has_momentum: float,
+    rates: tuple[Array, ...],
+    g: Array,
+    velocity: tuple[Array, ...],
+    p: Array,
+    t: Array,
 ) -> Steps:
     yield np.add, (t, eps, t)
     yield np.divide, (g, t, t)
@@ -152,7 +163,9 @@ class Adagrad(Adaptive):
         return self.initial
 
 
-def _adagrad(settings: Settings, rates: Any, g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array) -> Steps:
+def _adagrad(
+    settings: Settings, rates: tuple[Array, ...], g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array
+) -> Steps:
     (_, eps), (total,) = _scalars(settings, g), states
     yield np.multiply, (g, g, t)
     yield np.add, (total, t, total)
@@ -176,7 +189,9 @@ class Adadelta(Adaptive):
         super().__init__(parameters, lr, weight_decay, below_one("rho", rho), at_least_zero("eps", eps))
 
 
-def _adadelta(settings: Settings, rates: Any, g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array) -> Steps:
+def _adadelta(
+    settings: Settings, rates: tuple[Array, ...], g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array
+) -> Steps:
     (rho, eps), (v, a) = _scalars(settings, g), states
     yield from _squares_into(v, rho, settings[0], g, t)
     yield np.add, (a, eps, t)
@@ -215,7 +230,9 @@ def _radam_numbers(settings: Settings, lr: float, time: float, kept: Array) -> t
     return -lr / first * rectified * second**0.5, 0.0
 
 
-def _radam(settings: Settings, rates: Any, g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array) -> Steps:
+def _radam(
+    settings: Settings, rates: tuple[Array, ...], g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array
+) -> Steps:
     (beta1, beta2, eps), (m, v) = _scalars(settings, g), states
     yield from _mean_into(m, beta1, settings[0], g, t)
     yield from _squares_into(v, beta2, settings[1], g, t)
@@ -252,7 +269,9 @@ def _nadam_numbers(settings: Settings, lr: float, time: float, kept: Array) -> t
     return -lr * (1 - now) / (1 - past), -lr * following / (1 - past * following), (1 - beta2**time) ** -0.5
 
 
-def _nadam(settings: Settings, rates: Any, g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array) -> Steps:
+def _nadam(
+    settings: Settings, rates: tuple[Array, ...], g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array
+) -> Steps:
     (beta1, beta2, eps, _), (m, v) = _scalars(settings, g), states
     yield from _mean_into(m, beta1, settings[0], g, t)
     yield from _squares_into(v, beta2, settings[1], g, t)
@@ -281,7 +300,7 @@ class Lion(Adaptive):
         super().__init__(parameters, lr, weight_decay, *_pair(betas))
 
 
-def _lion(settings: Settings, rates: Any, g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array) -> Steps:
+def _lion(settings: Settings, rates: tuple[Array, ...], g: Array, states: tuple[Array, ...], p: Array, t: Array, u: Array) -> Steps:
     (beta1, beta2), (m,) = _scalars(settings, g), states
     yield np.multiply, (m, beta1, t)
     yield np.multiply, (g, k.scalar(1 - settings[0], g.dtype), u)

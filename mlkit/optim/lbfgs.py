@@ -50,7 +50,12 @@ class LBFGS:
                 raise DataError(f"LBFGS: the loss is {loss}")
             return loss, self._gradient()
 
-        options = {"maxiter": self.max_iter, "maxcor": self.history_size, "gtol": self.tolerance_grad, "ftol": self.tolerance_change}
+        options = {
+            "maxiter": self.max_iter,
+            "maxcor": self.history_size,
+            "gtol": self.tolerance_grad,
+            "ftol": self.tolerance_change,
+        }
         found = minimize(loss_and_gradient, self._get(), jac=True, method="L-BFGS-B", options=options)
         self._set(found.x)
         return float(found.fun)

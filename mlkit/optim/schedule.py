@@ -62,7 +62,7 @@ class StepLR(Scheduler):
         super().__init__(optimizer)
 
     def rate(self, time: float) -> float:
-        return self.base_lr * self.gamma ** (time // self.step_size)
+        return float(self.base_lr * self.gamma ** (time // self.step_size))
 
 
 class MultiStepLR(Scheduler):
@@ -84,15 +84,13 @@ class ExponentialLR(Scheduler):
         super().__init__(optimizer)
 
     def rate(self, time: float) -> float:
-        return self.base_lr * self.gamma**time
+        return float(self.base_lr * self.gamma**time)
 
 
 class LinearLR(Scheduler):
     """From `lr * start_factor` to `lr * end_factor` in `total_iters` steps, then constant: a warm-up."""
 
-    def __init__(
-        self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5) -> None:
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, _from_one("total_iters", total_iters)
         super().__init__(optimizer)
 
@@ -152,7 +150,9 @@ class SequentialLR(Scheduler):
 
     def __init__(self, optimizer: Optimizer, schedulers: list[Scheduler], milestones: list[int]) -> None:
         if len(schedulers) != len(milestones) + 1:
-            raise ArgumentError(f"SequentialLR: {len(schedulers)} schedules need {len(schedulers) - 1} milestones, not {len(milestones)}")
+            raise ArgumentError(
+                f"SequentialLR: {len(schedulers)} schedules and {len(milestones)} milestones; it takes one less of these"
+            )
         self.schedulers, self.milestones = schedulers, milestones
         base = schedulers[0].base_lr
         for scheduler in schedulers:

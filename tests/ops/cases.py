@@ -132,3 +132,91 @@ CASES += [
     Case(spread, normal(2, 3, 4)),
     Case(spread, normal()),
 ]
+
+
+def looked_up(weight, indices):
+    return ops.embedding(indices, weight, padding_idx=1)
+
+
+def widened(x, mode="constant"):
+    return ops.pad(x, (1, 2, 2, 1), mode=mode)
+
+
+def enlarged(x, **options):
+    return ops.upsample(x, **options)
+
+
+def gated(gates):
+    """Inputs, first state(s), weights and biases of a recurrent layer of 4 units: 5 steps, 3 series, 2 inputs."""
+    first = [normal(3, 4)] * (2 if gates == 4 else 1)
+    return normal(5, 3, 2), *first, normal(4 * gates, 2), normal(4 * gates, 4), normal(4 * gates), normal(4 * gates)
+
+
+lasting = (np.arange(5)[:, None, None] < np.array([5, 3, 1])[:, None]).astype(float)
+channels = [(4, 3, 5), (6, 4), (2, 4, 3, 5), (8, 2, 6, 6), (2, 3, 1, 1)]
+CONVOLUTIONS = [
+    ((2, 3, 8, 7), (4, 3, 3, 3), {"padding": 1}),
+    ((2, 3, 7, 9), (4, 3, 3, 3), {"padding": 1, "activation": "relu"}),
+    ((2, 3, 7, 9), (4, 3, 3, 3), {"padding": (2, 0), "stride": (1, 2)}),
+    ((1, 2, 5, 5), (3, 2, 1, 1), {}),
+    ((1, 2, 5, 5), (3, 2, 1, 1), {"padding": 1}),
+    ((1, 2, 5, 5), (3, 2, 1, 1), {"stride": 2}),
+    ((2, 2, 9, 8), (3, 2, 3, 2), {"dilation": 2, "stride": 2, "padding": 1}),
+    ((2, 4, 6, 5), (4, 1, 3, 3), {"groups": 4, "padding": 1, "activation": "tanh"}),
+    ((2, 4, 6, 5), (6, 2, 3, 3), {"groups": 2, "stride": 2}),
+    ((1, 20, 9, 6), (18, 20, 3, 3), {"padding": 1, "algorithm": "winograd"}),
+    ((2, 4, 6, 7), (3, 4, 5, 5), {"padding": 2, "algorithm": "winograd"}),
+    ((2, 4, 6, 7), (3, 4, 5, 5), {"padding": 2, "algorithm": "direct"}),
+    ((2, 4, 6, 7), (3, 4, 5, 5), {"padding": 2, "algorithm": "planar"}),
+]
+CASES += [
+    *(Case(ops.conv2d, normal(*x), normal(*w), normal(w[0]), **options) for x, w, options in CONVOLUTIONS),
+    Case(ops.conv2d, normal(2, 3, 5, 5), normal(4, 3, 3, 3)),
+    Case(ops.conv1d, normal(2, 3, 8), normal(4, 3, 3), normal(4), padding=1, stride=2),
+    Case(ops.conv1d, normal(2, 3, 8), normal(3, 1, 4), normal(3), groups=3),
+    Case(ops.conv_transpose2d, normal(2, 3, 4, 5), normal(3, 2, 3, 3), normal(2), stride=2, padding=1, output_padding=1),
+    Case(ops.conv_transpose2d, normal(2, 3, 4, 5), normal(3, 2, 3, 3), normal(2)),
+    *(Case(ops.max_pool2d, normal(2, 3, 7, 8), kernel_size=size, **options) for size, options in (
+        (2, {}), (3, {"stride": 2, "padding": 1}), ((2, 3), {"stride": (1, 2)}), (2, {"dilation": 2, "stride": 1}),
+        (3, {"stride": 2, "ceil_mode": True}), (1, {"stride": 2}),
+    )),
+    *(Case(ops.avg_pool2d, normal(2, 3, 7, 8), kernel_size=size, **options) for size, options in (
+        (2, {}), (3, {"stride": 2, "padding": 1}), (3, {"stride": 2, "padding": 1, "count_include_pad": False}),
+        (2, {"stride": 2, "ceil_mode": True}),
+    )),
+    *(Case(ops.adaptive_avg_pool2d, normal(2, 3, 6, 8), output_size=size) for size in (1, (2, 4), 5)),
+    *(Case(ops.batch_norm, normal(*x), normal(x[1]), normal(x[1]), normal(*x), activation=activation)
+      for x in channels if x != (2, 3, 1, 1) for activation in (None, "relu")),
+    *(Case(ops.batch_norm, normal(*x), normal(x[1]), normal(x[1]), normal(*x), np.full(x[1], 0.5), np.full(x[1], 2.0),
+           inputs=4, activation="tanh") for x in channels),
+    *(Case(ops.group_norm, normal(*x), normal(4), normal(4), num_groups=2) for x in ((3, 4, 5), (2, 4, 3, 2), (5, 4))),
+    *(Case(ops.layer_norm, normal(3, 4, 5), normal(*shape), normal(*shape), axes=len(shape)) for shape in ((5,), (4, 5))),
+    *(Case(ops.rms_norm, normal(3, 4, 5), normal(*shape), axes=len(shape)) for shape in ((5,), (4, 5))),
+    *(Case(ops.lstm, *gated(4), *mask, inputs=7, reverse=back) for back in (False, True) for mask in ((), (lasting,))),
+    *(Case(ops.gru, *gated(3), *mask, inputs=6, reverse=back) for back in (False, True) for mask in ((), (lasting,))),
+    *(Case(ops.rnn, *gated(1), *mask, inputs=6, reverse=back) for back in (False, True) for mask in ((), (lasting,))),
+    Case(ops.scaled_dot_product_attention, normal(2, 3, 4, 5), normal(2, 3, 6, 5), normal(2, 3, 6, 2)),
+    Case(ops.scaled_dot_product_attention, normal(2, 3, 4, 5), normal(2, 3, 4, 5), normal(2, 3, 4, 5), is_causal=True),
+    Case(ops.scaled_dot_product_attention, *(normal(2, 3, *shape) for shape in ((4, 5), (6, 5), (6, 2))), normal(2, 1, 4, 6),
+         inputs=3),
+    Case(ops.self_attention, normal(2, 5, 12), heads=2), Case(ops.self_attention, normal(2, 5, 12), heads=4, is_causal=True),
+    Case(ops.rotary, normal(2, 3, 5, 4)), Case(ops.rotary, normal(5, 6), first=3),
+    Case(looked_up, normal(6, 3), rng.integers(2, 6, (4, 5)), inputs=1),
+    *(Case(f, away(3, 5)) for f in (ops.leaky_relu, ops.elu, ops.gelu, ops.silu, ops.mish, ops.softplus)),
+    Case(ops.leaky_relu, away(3, 5), negative_slope=1.5), Case(ops.elu, away(2, 3), alpha=0.7),
+    Case(ops.gelu, normal(3, 5), approximate="tanh"), Case(ops.gelu, normal(4, 3).T), Case(ops.softplus, normal(3, 5), beta=2.0),
+    *(Case(ops.linear, normal(300, 4), normal(130, 4), normal(130), activation=name) for name in ("gelu", "silu")),
+    *(Case(widened, normal(2, 3, 4, 5), mode=mode) for mode in ("constant", "reflect", "replicate", "circular")),
+    *(Case(enlarged, normal(2, 3, 4, 5), scale_factor=2, **more)
+      for more in ({}, {"mode": "bilinear"}, {"mode": "bilinear", "align_corners": True})),
+    *(Case(ops.smooth_l1_loss, 2 * normal(4, 3), normal(4, 3), inputs=1, reduction=r, beta=0.7) for r in ("mean", "none")),
+    *(Case(ops.hinge_embedding_loss, normal(4, 3), np.sign(normal(4, 3)), inputs=1, reduction=r) for r in ("mean", "none")),
+    *(Case(ops.kl_div, normal(4, 3), probabilities(4, 3), inputs=1, reduction=r) for r in ("sum", "batchmean", "none")),
+    *(Case(ops.nll_loss, normal(4, 3), classes(3, 4), inputs=1, reduction=r) for r in ("mean", "sum", "none")),
+    *(Case(ops.cross_entropy, normal(4, 3), np.array([0, -1, 2, 1]), inputs=1, reduction=r, ignore_index=-1, label_smoothing=0.1)
+      for r in ("mean", "sum", "none")),
+    *(Case(ops.cross_entropy, normal(2, 3, 4), rng.integers(0, 3, (2, 4)), inputs=1, reduction=r) for r in ("mean", "none")),
+    Case(ops.cross_entropy, normal(2, 3, 4), probabilities(2, 3, 4), inputs=1, label_smoothing=0.1),
+    *(Case(ops.ctc_loss, normal(8, 3, 5), np.array([[1, 2, 2], [3, 1, 0], [4, 0, 0]]), np.array([8, 6, 8]), np.array([3, 2, 0]),
+           inputs=1, reduction=r) for r in ("mean", "sum", "none")),
+]  # fmt: skip

@@ -3,17 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ... import kernels as k
 from ...blas import gemv
 from ...errors import ArgumentError, DtypeError, ShapeError
 from ...kernels import Array
 from ...tensor import Backward, primitive
 from ..activation import FUSED, Activation
-from ..image import Padded, rolled, unrolled
+from ..image import Padded, Pair, pair, rolled, unrolled
 from . import depthwise, direct, planar, winograd
-from .geometry import Geometry, Pair, geometry
+from .geometry import Geometry, geometry
 
 ALGORITHMS = {"direct": direct, "winograd": winograd, "planar": planar}
 Gradients = Callable[[Array], Any]  # of the output -> makers of the gradients of input, weight and bias
@@ -32,7 +30,11 @@ def conv2d(
     in FUSED. algorithm – direct, winograd, planar – is chosen for the shape unless it is given.
     """
     _check("conv2d", x, weight, bias, groups, activation, algorithm)
-    sizes = _pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1)
+    sizes = (
+        pair("convolution: stride", stride, 1),
+        pair("convolution: padding", padding, 0),
+        pair("convolution: dilation", dilation, 1),
+    )
     function = FUSED[activation] if activation else None
     if groups == 1:
         y, gradients = _one_group(x, weight, bias, *sizes, function, algorithm)
@@ -85,8 +87,12 @@ def conv_transpose2d(
         raise ShapeError(
             f"conv_transpose2d: input {x.shape}, weight {weight.shape}; it takes (N, C, H, W), (C, outputs, height, width)"
         )
-    steps, pads, gaps = _pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1)
-    extra = _pair("output_padding", output_padding, 0)
+    steps, pads, gaps = (
+        pair("convolution: stride", stride, 1),
+        pair("convolution: padding", padding, 0),
+        pair("convolution: dilation", dilation, 1),
+    )
+    extra = pair("convolution: output_padding", output_padding, 0)
     if any(more >= max(step, gap) for more, step, gap in zip(extra, steps, gaps)):
         raise ArgumentError(
             f"conv_transpose2d: output_padding {extra} must be smaller than the stride {steps} or the dilation {gaps}"
@@ -241,7 +247,8 @@ def _input_gradient(g: Geometry, dz: Padded, kernel: Array, algorithm: str | Non
         return direct.input_gradient(g, dz, kernel)
     back = k.copy(kernel[::-1, ::-1].swapaxes(2, 3))
     name = algorithm if algorithm == "winograd" else choose(turned)
-    return ALGORITHMS["direct" if name == "planar" else name].convolve(turned, dz, back, None, None)
+    found: Array = ALGORITHMS["direct" if name == "planar" else name].convolve(turned, dz, back, None, None)
+    return found
 
 
 def _column_sums(dz: Padded, out: Array | None) -> Array:
@@ -264,13 +271,6 @@ def _shares(count: int, groups: int) -> list[slice]:
 
 def _without_height(thunk: Any) -> Any:
     return lambda out: thunk(None if out is None else out[:, :, None])[:, :, 0]
-
-
-def _pair(name: str, value: Any, least: int) -> Pair:
-    pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(n, int | np.integer) and n >= least for n in pair):
-        raise ArgumentError(f"convolution: {name} is {value!r}; it takes a whole number from {least}, or two")
-    return int(pair[0]), int(pair[1])
 
 
 def _check(

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from ...errors import ShapeError
 from ...kernels import Array
-from ..image import Padded
+from ..image import Padded, Pair
 
-Pair = tuple[int, int]
 CACHE = 131072  # elements of input and output that are worked on at a time: they stay in a second-level cache
 PRODUCT = 1_000_000  # multiplications of one product: up to so many, OpenBLAS's AVX-512 kernels need not pack
 
@@ -100,7 +100,7 @@ class Geometry:
             return
         chunks = -(-self.batch // max(1, rows))
         edges = [self.batch * i // chunks for i in range(chunks + 1)]
-        for first, last in zip(edges, edges[1:]):
+        for first, last in pairwise(edges):
             for top in range(self.out_height):
                 yield Block(top, top + 1, first, last)
 

@@ -7,6 +7,7 @@ form. Sources: Winograd 1980, Lavin & Gray 2016. Relative errors are some three 
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -218,7 +219,7 @@ def _parts(g: Geometry) -> Iterator[_Part]:
         return
     chunks = -(-g.batch // images)
     edges = [g.batch * i // chunks for i in range(chunks + 1)]
-    for left, right in zip(edges, edges[1:]):
+    for left, right in pairwise(edges):
         for first in range(tiles):
             yield _Part(first, first + 1, left, right)
 
@@ -242,7 +243,7 @@ def _rows(images: Padded, first: int, count: int, step: int, part: _Part) -> Arr
 
 def _pairs(g: Geometry, rows: Array, pixels: Array) -> Iterator[tuple[Array, Array]]:
     """(windows, the pixels that they belong to), phase by phase; see `direct`."""
-    phases, count = g.kernel[1], len(pixels)
+    phases = g.kernel[1]
     for phase in range(phases):
         target = pixels[phase::phases]
         start = phase * g.channels

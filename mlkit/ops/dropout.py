@@ -1,0 +1,33 @@
+"""Numbers left out at random."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import kernels as k
+from ..errors import ArgumentError
+from ..kernels import Array
+from ..tensor import Backward, primitive
+
+Primitive = tuple[Array, Backward]
+
+
+@primitive
+def dropout(x: Array, p: float = 0.5, rng: Any = None) -> Primitive:
+    """Each number 0 with probability `p`, else multiplied by 1 / (1 - p) (Srivastava et al. 2014). `rng` is a Generator."""
+    if not 0 <= p <= 1:
+        raise ArgumentError(f"dropout: p is {p}; it is a probability")
+    if p == 0:
+        return x, lambda dy: (lambda out: dy if out is None else k.copy(dy, out=out),)
+    kept = k.call(chances, p, rng, k.like(x))
+    y = k.multiply(x, kept)
+    return y, lambda dy: (lambda out: k.multiply(dy, kept, out=out),)
+
+
+@k.kernel
+def chances(p: float, rng: Any, out: Array) -> None:
+    """0 with probability `p`, else 1 / (1 - p); new ones at every call."""
+    flat = out.transpose(sorted(range(out.ndim), key=lambda axis: -out.strides[axis])).reshape(-1)
+    rng.random(out=flat, dtype=flat.dtype)
+    np.greater_equal(flat, p, out=flat, casting="unsafe")
+    np.multiply(flat, 1 / (1 - p) if p < 1 else 0, out=flat)
