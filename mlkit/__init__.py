@@ -1,6 +1,6 @@
 """Neural networks in pure Python on any BLAS, chosen at run time."""
 
-from . import blas, nn, ops, optim
+from . import blas, models, nn, ops, optim
 from .errors import (
     ArgumentError,
     BlasError,
@@ -10,6 +10,7 @@ from .errors import (
     DtypeError,
     LibraryNotFound,
     MlkitError,
+    NonFiniteError,
     PlanError,
     ShapeError,
     ThreadControlError,
@@ -29,6 +30,7 @@ __all__ = [
     "DtypeError",
     "LibraryNotFound",
     "MlkitError",
+    "NonFiniteError",
     "Parameter",
     "Plan",
     "PlanError",
@@ -38,6 +40,7 @@ __all__ = [
     "blas",
     "capture",
     "manual_seed",
+    "models",
     "nn",
     "no_grad",
     "ops",

@@ -41,5 +41,9 @@ class PlanError(MlkitError, ValueError):
     """A plan, or a file with a plan, that cannot be used."""
 
 
+class NonFiniteError(MlkitError, FloatingPointError):
+    """A NaN or an infinity where a number should be."""
+
+
 class DataError(MlkitError, ValueError):
     """A data set that is missing, truncated or not what its name says."""

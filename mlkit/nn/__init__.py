@@ -43,6 +43,7 @@ from .module import Module
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
 from .pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, Pad, Upsample
 from .recurrent import GRU, LSTM, RNN
+from .watch import Layer, Summary, finite, summary
 
 __all__ = [
     "ELU",
@@ -71,6 +72,7 @@ __all__ = [
     "Identity",
     "KLDivLoss",
     "L1Loss",
+    "Layer",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -91,12 +93,17 @@ __all__ = [
     "SmoothL1Loss",
     "Softmax",
     "Softplus",
+    "Summary",
     "Tanh",
     "TransformerDecoder",
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "Upsample",
+    "finite",
     "init",
     "manual_seed",
+    "summary",
 ]
+
+Module.summary = summary

@@ -17,6 +17,7 @@ class Module:
     takes_activation = False  # whether `forward` takes the name of an activation, to apply it in its own op
 
     forward: Any  # a method of the subclass
+    summary: Any  # mlkit.nn.summary: `print(model.summary((1, 3, 32, 32)))`
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         return self.forward(*inputs, **options)

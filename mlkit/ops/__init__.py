@@ -5,7 +5,7 @@ from .activation import elu, gelu, hardsigmoid, leaky_relu, log_softmax, mish, r
 from .arithmetic import absolute, add, divide, exp, log, matmul, multiply, negative, power, sqrt, subtract
 from .attention import rotary, scaled_dot_product_attention, self_attention
 from .conv import conv1d, conv2d, conv_transpose2d
-from .dropout import dropout
+from .dropout import dropout, normal_like
 from .embedding import embedding
 from .linear import linear
 from .loss import (
@@ -73,6 +73,7 @@ __all__ = [
     "multiply",
     "negative",
     "nll_loss",
+    "normal_like",
     "pad",
     "permute",
     "power",

@@ -1,4 +1,4 @@
-"""Numbers left out at random."""
+"""Numbers left out, or drawn, at random."""
 
 from typing import Any
 
@@ -31,3 +31,15 @@ def chances(p: float, rng: Any, out: Array) -> None:
     rng.random(out=flat, dtype=flat.dtype)
     np.greater_equal(flat, p, out=flat, casting="unsafe")
     np.multiply(flat, 1 / (1 - p) if p < 1 else 0, out=flat)
+
+
+def normal_like(x: Any, rng: Any) -> Array:
+    """Numbers drawn from the standard normal distribution by the Generator `rng`, in the shape of `x`."""
+    array = x.data if isinstance(x, k.Value) else x
+    return k.call(normal_draws, rng, k.empty(array.shape, array.dtype))
+
+
+@k.kernel
+def normal_draws(rng: Any, out: Array) -> None:
+    """New ones at every call."""
+    rng.standard_normal(out=out, dtype=out.dtype)
