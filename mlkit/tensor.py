@@ -152,12 +152,15 @@ class Tensor(Value):
     def _accumulate(self, thunk: Thunk) -> None:
         """Write a leaf's first gradient where it belongs, add the later ones."""
         if self._gradient is None:
-            self._gradient = k.keep(np.empty(self.shape, self.dtype), "gradient")
+            self._gradient = self._new_gradient()
         if self.fresh:
             thunk(self._gradient)
         else:
             k.add(self._gradient, thunk(None), out=self._gradient)
         self.fresh = False
+
+    def _new_gradient(self) -> Array:
+        return k.keep(np.empty(self.shape, self.dtype), "gradient")
 
     if TYPE_CHECKING:  # attached by mlkit.ops
 
@@ -177,16 +180,38 @@ class Tensor(Value):
 
 
 class Parameter(Tensor):
-    """A leaf that an optimizer changes. Its memory, and its gradient's, may be parts of flat vectors: see mlkit.optim."""
+    """A leaf that an optimizer changes. Its memory, and its gradient's, may be parts of flat vectors: see mlkit.optim.
 
-    __slots__ = ("place",)
+    Its axes may lie in memory in another `order`, slowest first: a layer chooses the one in which its op reads them.
+    """
 
-    def __init__(self, data: Array, requires_grad: bool = True) -> None:
-        super().__init__(k.keep(np.ascontiguousarray(data), "parameter"), requires_grad)
+    __slots__ = ("order", "place")
+
+    def __init__(self, data: Array, requires_grad: bool = True, order: tuple[int, ...] | None = None) -> None:
+        plain = tuple(range(data.ndim))
+        self.order = plain if order is None else order
+        if self.order == plain:
+            super().__init__(k.keep(np.ascontiguousarray(data), "parameter"), requires_grad)
+        else:
+            memory = k.keep(np.array(data.transpose(self.order), order="C"), "parameter")
+            super().__init__(self.laid(memory, data.shape), requires_grad)
         self.place: Any = None  # the flat vectors it lies in, and where
 
     def __deepcopy__(self, _: Any) -> "Parameter":
-        return Parameter(self.data.copy(), self.requires_grad)
+        return Parameter(self.data.copy(), self.requires_grad, self.order)
+
+    def laid(self, vector: Array, shape: tuple[int, ...] | None = None) -> Array:
+        """Contiguous memory of its size as a view of its shape, with the axes in its order."""
+        shape = self.shape if shape is None else shape
+        back = [self.order.index(axis) for axis in range(len(shape))]
+        return vector.reshape([shape[axis] for axis in self.order]).transpose(back)
+
+    def flat(self, array: Array) -> Array:
+        """The reverse of `laid`: a vector, without a copy."""
+        return array.transpose(self.order).reshape(-1)
+
+    def _new_gradient(self) -> Array:
+        return self.laid(k.keep(np.empty(self.size, self.dtype), "gradient"))
 
     def move(self, data: Array, gradient: Array, place: Any) -> None:
         """Live on in other memory, which is kept by whoever owns it."""

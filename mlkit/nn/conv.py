@@ -36,7 +36,8 @@ class _Conv(Module):
         self.stride, self.dilation = self._sizes("stride", stride, 1), self._sizes("dilation", dilation, 1)
         self.padding = self._padding(padding)
         bound = 1 / math.sqrt(in_channels // groups * math.prod(self.kernel_size))
-        self.weight = init.uniform_(Parameter(np.empty(self._weight_shape(), dtype)), -bound, bound, rng)
+        order = (*range(2, 2 + self.axes), 1, 0)  # in memory (height, width, channels, outputs): as the products read it
+        self.weight = init.uniform_(Parameter(np.empty(self._weight_shape(), dtype), order=order), -bound, bound, rng)
         self.bias = init.uniform_(Parameter(np.empty(out_channels, dtype)), -bound, bound, rng) if bias else None
 
     def _weight_shape(self) -> tuple[int, ...]:

@@ -47,4 +47,4 @@ def _gradients(parameters: Iterable[Parameter]) -> Iterator[Array]:
         yield store.gradient[part]
     for p in present:
         if p.place is None and p._gradient is not None:
-            yield p._gradient.reshape(-1)
+            yield p.flat(p._gradient)

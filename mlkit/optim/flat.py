@@ -20,7 +20,7 @@ class Store:
         start = 0
         for p in parameters:
             part = slice(start, start + p.size)
-            p.move(self.value[part].reshape(p.shape), self.gradient[part].reshape(p.shape), (self, start))
+            p.move(p.laid(self.value[part]), p.laid(self.gradient[part]), (self, start))
             start = part.stop
         k.moved()
 

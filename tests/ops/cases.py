@@ -168,6 +168,12 @@ CONVOLUTIONS = [
     ((2, 4, 6, 7), (3, 4, 5, 5), {"padding": 2, "algorithm": "winograd"}),
     ((2, 4, 6, 7), (3, 4, 5, 5), {"padding": 2, "algorithm": "direct"}),
     ((2, 4, 6, 7), (3, 4, 5, 5), {"padding": 2, "algorithm": "planar"}),
+    ((2, 4, 6, 7), (3, 4, 5, 5), {"padding": 2, "algorithm": "gathered", "activation": "relu"}),
+    ((2, 4, 9, 7), (3, 4, 3, 2), {"padding": 1, "stride": (2, 3), "dilation": (1, 2), "algorithm": "gathered"}),
+    ((2, 3, 8, 7), (4, 3, 3, 3), {"padding": 1, "algorithm": "direct"}),
+    ((2, 3, 7, 9), (4, 3, 3, 3), {"padding": (2, 0), "stride": (1, 2), "algorithm": "direct"}),
+    ((2, 2, 9, 8), (3, 2, 3, 2), {"dilation": 2, "stride": 2, "padding": 1, "algorithm": "direct"}),
+    ((1, 2, 5, 5), (3, 2, 1, 1), {"stride": 2, "algorithm": "direct"}),
 ]
 CASES += [
     *(Case(ops.conv2d, normal(*x), normal(*w), normal(w[0]), **options) for x, w, options in CONVOLUTIONS),

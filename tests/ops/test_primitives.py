@@ -23,7 +23,7 @@ def test_every_primitive_has_a_case():
     reached = {case.function.__name__ for case in CASES}
     through = {"reshape": "reshaped", "permute": "permuted", "transpose": "turned", "getitem": "rows", "broadcast_to": "spread",
                "embedding": "looked_up", "pad": "widened", "upsample": "enlarged"}  # fmt: skip
-    drawn = {"dropout"}  # its tests are its own
+    drawn = {"dropout", "normal_like"}  # their tests are their own
     assert {through.get(name, name) for name in ops.__all__} - drawn <= reached
 
 
@@ -317,7 +317,18 @@ def test_dropout_stops_the_gradient_where_it_stops_the_value():
     assert np.array_equal(x.grad.data, y.data)
 
 
-ALGORITHMS = [(3, "direct", 5e-6), (3, "winograd", 3e-5), (3, "planar", 5e-6), (5, "direct", 5e-6), (5, "winograd", 3e-5)]
+def test_normal_draws_are_new_at_every_call_and_normal():
+    generators = [np.random.default_rng(3) for _ in range(2)]
+    captured = mlkit.capture(lambda x: ops.normal_like(x, generators[1]))
+    x = np.empty((100, 200), np.float32)
+    draws = [ops.normal_like(x, generators[0]) for _ in range(2)]
+    assert all(np.array_equal(one, captured(x)) for one in draws)
+    assert not np.array_equal(*draws)
+    assert abs(np.mean(draws)) < 0.02
+    assert abs(np.std(draws) - 1) < 0.02
+
+
+ALGORITHMS = [(3, "gathered", 5e-6), (3, "direct", 5e-6), (3, "winograd", 3e-5), (3, "planar", 5e-6), (5, "direct", 5e-6), (5, "winograd", 3e-5)]
 
 
 @pytest.mark.parametrize(("taps", "algorithm", "bound"), ALGORITHMS)

@@ -10,10 +10,10 @@ from ...kernels import Array
 from ...tensor import Backward, primitive
 from ..activation import FUSED, Activation
 from ..image import Padded, Pair, pair, rolled, unrolled
-from . import depthwise, direct, planar, winograd
+from . import depthwise, direct, gathered, planar, winograd
 from .geometry import Geometry, geometry
 
-ALGORITHMS = {"direct": direct, "winograd": winograd, "planar": planar}
+ALGORITHMS = {"direct": direct, "winograd": winograd, "planar": planar, "gathered": gathered}
 Gradients = Callable[[Array], Any]  # of the output -> makers of the gradients of input, weight and bias
 CHUNK = 65536  # numbers that elementwise passes work on at a time
 PASS = 24  # products that take as long as one number of an elementwise pass: the price of Winograd's transforms
@@ -27,7 +27,7 @@ def conv2d(
     """`activation(x * weight + bias)`: (N, C, H, W), (outputs, C / groups, height, width), (outputs,) -> (N, outputs, H', W').
 
     Cross-correlation, as in PyTorch: H' = (H + 2 padding - dilation (height - 1) - 1) // stride + 1. activation is a name
-    in FUSED. algorithm – direct, winograd, planar – is chosen for the shape unless it is given.
+    in FUSED. algorithm – direct, winograd, planar, gathered – is chosen for the shape unless it is given.
     """
     _check("conv2d", x, weight, bias, groups, activation, algorithm)
     sizes = (
@@ -50,7 +50,7 @@ def conv2d(
             found = unrolled(dx())
             return found if out is None else k.copy(found, out=out)
 
-        return unrolled_dx, lambda out: k.copy(dweight(), out=out), dbias
+        return unrolled_dx, dweight, dbias
 
     return unrolled(y), backward
 
@@ -105,7 +105,7 @@ def conv_transpose2d(
         raise ShapeError(f"conv_transpose2d: input {x.shape} with padding {pads} leaves nothing: {size}")
     g = geometry(x.shape[0], weight.shape[1], size, weight.shape[0], weight.shape[2:], steps, pads, gaps)
     dz = _gradient_rows(g, rolled(x), None, None)
-    kernel = k.copy(weight.transpose(2, 3, 1, 0))
+    kernel = _dense(weight.transpose(2, 3, 1, 0))
     y = _input_gradient(g, dz, kernel, None)
     y = y if bias is None else k.add(y, bias)
 
@@ -119,7 +119,7 @@ def conv_transpose2d(
             return found if out is None else k.copy(found, out=out)
 
         def dweight(out: Array | None) -> Array:
-            return k.copy(ALGORITHMS[name].weight_gradient(g, source, dz).transpose(3, 2, 0, 1), out=out)
+            return _laid(ALGORITHMS[name].weight_gradient, g, source, dz, out)
 
         return dx, dweight, lambda out: k.sum(turned, (0, 1, 2), out=out)
 
@@ -133,14 +133,14 @@ def _one_group(
     g = geometry(x.shape[0], x.shape[1], x.shape[2:], weight.shape[0], weight.shape[2:], stride, padding, dilation)
     name = algorithm or choose(g)
     source = _source(g, rolled(x), name)
-    kernel = k.copy(weight.transpose(2, 3, 1, 0))  # (height, width, C, outputs)
+    kernel = _dense(weight.transpose(2, 3, 1, 0))  # (height, width, C, outputs)
     y = ALGORITHMS[name].convolve(g, source, kernel, bias, function)
 
     def gradients(dy: Array):  # type: ignore[no-untyped-def]
         dz = _gradient_rows(g, dy, y, function)
         return (
             lambda: _input_gradient(g, dz, kernel, algorithm),
-            lambda: ALGORITHMS[name].weight_gradient(g, source, dz).transpose(3, 2, 0, 1),
+            lambda out: _laid(ALGORITHMS[name].weight_gradient, g, source, dz, out),
             lambda out: _column_sums(dz, out),
         )
 
@@ -152,14 +152,14 @@ def _depthwise(
 ) -> tuple[Array, Gradients]:
     g = geometry(x.shape[0], x.shape[1], x.shape[2:], weight.shape[0], weight.shape[2:], stride, padding, dilation)
     source = g.padded(rolled(x))
-    kernel = k.copy(weight[:, 0].transpose(1, 2, 0))  # (height, width, C)
+    kernel = _dense(weight[:, 0].transpose(1, 2, 0))  # (height, width, C)
     y = depthwise.convolve(g, source, kernel, bias, function)
 
     def gradients(dy: Array):  # type: ignore[no-untyped-def]
         dz = _gradient_rows(g, dy, y, function)
         return (
             lambda: depthwise.input_gradient(g, dz, kernel),
-            lambda: depthwise.weight_gradient(g, source, dz).transpose(2, 0, 1)[:, None],
+            lambda out: _laid(_with_one_channel, g, source, dz, out),
             lambda out: _column_sums(dz, out),
         )
 
@@ -181,10 +181,10 @@ def _several_groups(
     def gradients(dy: Array):  # type: ignore[no-untyped-def]
         found = [part(dy[..., o]) for (_, part), o in zip(parts, outs)]
 
-        def dweight() -> Array:
-            total = k.empty(weight.shape, weight.dtype)
+        def dweight(out: Array | None) -> Array:
+            total = k.empty(weight.shape, weight.dtype) if out is None else out
             for (_, part, _), o in zip(found, outs):
-                k.copy(part(), out=total[o])
+                k.copy(part(None), out=total[o])
             return total
 
         def dbias(out: Array | None) -> Array:
@@ -202,13 +202,16 @@ def choose(g: Geometry) -> str:
     """The algorithm for a convolution: that of least products, transforms counted in."""
     if planar.suits(g):
         return "planar"
+    if gathered.suits(g):
+        return "gathered"
     if not winograd.suits(g):
         return "direct"
-    rows, taps = winograd.tile(g), g.kernel[0] * g.kernel[1]
+    (taps, width), rows, pixels = g.kernel, winograd.tile(g), g.batch * g.out_height * g.out_pitch
     whole = winograd.planes(g) / g.out_height  # the last tile may lack rows
     transforms = PASS * (17 * g.channels + (3 * rows + 2) * g.outputs) / rows
-    products = 2 * winograd.POINTS * g.kernel[1] / rows * g.channels * g.outputs
-    return "winograd" if whole * (products + transforms) < 2 * taps * g.channels * g.outputs else "direct"
+    filters = PASS * (winograd.POINTS + taps) * width * g.channels * g.outputs / pixels
+    products = 2 * winograd.POINTS * width / rows * g.channels * g.outputs
+    return "winograd" if whole * (products + transforms) + filters < 2 * taps * width * g.channels * g.outputs else "direct"
 
 
 def _source(g: Geometry, x: Array, name: str) -> Padded:
@@ -243,12 +246,31 @@ def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation
 
 def _input_gradient(g: Geometry, dz: Padded, kernel: Array, algorithm: str | None) -> Array:
     turned = g.turned
-    if turned is None or algorithm == "direct":
+    if turned is None or algorithm in ("direct", "planar"):
         return direct.input_gradient(g, dz, kernel)
     back = k.copy(kernel[::-1, ::-1].swapaxes(2, 3))
-    name = algorithm if algorithm == "winograd" else choose(turned)
+    name = algorithm or choose(turned)
     found: Array = ALGORITHMS["direct" if name == "planar" else name].convolve(turned, dz, back, None, None)
     return found
+
+
+def _laid(make: Callable[..., None], g: Geometry, source: Padded, dz: Padded, out: Array | None) -> Array:
+    """A weight's gradient, (outputs, C, height, width): made where it belongs if that lies as (height, width, C, outputs)."""
+    there = None if out is None else out.transpose(2, 3, 1, 0)
+    if there is not None and there.flags.c_contiguous and out is not None:
+        make(g, source, dz, there)
+        return out
+    found = k.empty((*g.kernel, 1 if make is _with_one_channel else g.channels, g.outputs), dz.memory.dtype)
+    make(g, source, dz, found)
+    return k.copy(found.transpose(3, 2, 0, 1), out=out)
+
+
+def _with_one_channel(g: Geometry, source: Padded, dz: Padded, out: Array) -> None:
+    depthwise.weight_gradient(g, source, dz, out[:, :, 0])
+
+
+def _dense(x: Array) -> Array:
+    return x if x.flags.c_contiguous else k.copy(x)
 
 
 def _column_sums(dz: Padded, out: Array | None) -> Array:

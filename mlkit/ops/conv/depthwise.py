@@ -45,16 +45,15 @@ def input_gradient(g: Geometry, dz: Padded, kernel: Array) -> Array:
     return dx.inside
 
 
-def weight_gradient(g: Geometry, source: Padded, dz: Padded) -> Array:
-    """(kernel height, kernel width, C)"""
-    gradient = k.fill(0, k.empty((*g.kernel, g.channels), dz.memory.dtype))
+def weight_gradient(g: Geometry, source: Padded, dz: Padded, out: Array) -> None:
+    """(kernel height, kernel width, C) into `out`."""
+    k.fill(0, out)
     for block in g.blocks():
         z = scratch(g, block, dz.memory.dtype).memory[: block.rows * g.out_width * g.channels].reshape(-1, g.channels)
         for row, tap in _taps(g):
             part = z.reshape(block.bottom - block.top, -1, g.out_width, g.channels)
             k.multiply(_shifted(g, source, block, row, tap), block.of(dz.inside), out=part)
-            gemv(z.T, k.row(1, len(z), z.dtype), out=gradient[row, tap], beta=1.0)
-    return gradient
+            gemv(z.T, k.row(1, len(z), z.dtype), out=out[row, tap], beta=1.0)
 
 
 def _taps(g: Geometry) -> Iterator[tuple[int, int]]:

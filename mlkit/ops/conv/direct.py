@@ -39,13 +39,12 @@ def input_gradient(g: Geometry, dz: Padded, kernel: Array) -> Array:
     return dx.inside
 
 
-def weight_gradient(g: Geometry, source: Padded, dz: Padded) -> Array:
-    """(kernel height, kernel width, channels, outputs)."""
-    gradient = k.fill(0, k.empty((*g.kernel, g.channels, g.outputs), dz.memory.dtype))
+def weight_gradient(g: Geometry, source: Padded, dz: Padded, out: Array) -> None:
+    """(kernel height, kernel width, channels, outputs) into `out`."""
+    k.fill(0, out)
     for block in g.blocks():
         for run, windows, pixels in pairs(g, source, block, dz, base(dz) + g.offset(block)):
-            gemm(windows.T, pixels, out=taps(gradient, run), beta=1.0)
-    return gradient
+            gemm(windows.T, pixels, out=taps(out, run), beta=1.0)
 
 
 def pairs(g: Geometry, source: Padded, block: Block, target: Padded, first: int) -> Iterator[tuple[Run, Array, Array]]:

@@ -90,9 +90,9 @@ class Geometry:
     def blocks(self, depth: int = 0) -> Iterator[Block]:
         """The output, cut so that what is at hand – `depth` numbers for each pixel – stays in the cache, and products are small."""
         length = self.runs[0].length
-        phases = -(-length // self.stride[1])
-        pixels = phases * max(64, PRODUCT // (length * self.channels * self.outputs))
-        rows = max(256, min(pixels, CACHE // (depth or self.channels + self.outputs))) // self.out_pitch
+        phases, fit = -(-length // self.stride[1]), CACHE // (depth or self.channels + self.outputs)
+        small = phases * (PRODUCT // (length * self.channels * self.outputs))
+        rows = max(256, min(small, fit) if small >= 64 * phases else max(fit, 1024)) // self.out_pitch
         if rows >= self.batch:
             planes = max(1, rows // self.batch) if self.stride[0] == 1 else 1
             for top in range(0, self.out_height, planes):

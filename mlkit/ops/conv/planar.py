@@ -47,14 +47,12 @@ def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, act
     return y
 
 
-def weight_gradient(g: Geometry, source: Padded, dz: Padded) -> Array:
-    """(kernel height, kernel width, channels, outputs)"""
-    gradient = k.fill(0, k.empty((*g.kernel, g.channels, g.outputs), dz.memory.dtype))
-    flat = gradient.reshape(-1, g.outputs)
+def weight_gradient(g: Geometry, source: Padded, dz: Padded, out: Array) -> None:
+    """(kernel height, kernel width, channels, outputs) into `out`."""
+    flat = k.fill(0, out).reshape(-1, g.outputs)
     for block, columns in _gathered(g, source):
         pixels = dz.windows(base(dz) + g.offset(block), columns.shape[1], 1, 1)
         gemm(columns, pixels, out=flat, beta=1.0)
-    return gradient
 
 
 def _gathered(g: Geometry, source: Padded) -> Iterator[tuple[Block, Array]]:

@@ -65,8 +65,8 @@ def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, act
     return y
 
 
-def weight_gradient(g: Geometry, source: Padded, dz: Padded) -> Array:
-    """(kernel height, kernel width, channels, outputs): the same filter, transposed."""
+def weight_gradient(g: Geometry, source: Padded, dz: Padded, out: Array) -> None:
+    """(kernel height, kernel width, channels, outputs) into `out`: the same filter, transposed."""
     size = tile(g)
     gradient = k.fill(0, k.empty((POINTS, g.kernel[1] * g.channels, g.outputs), dz.memory.dtype))
     for part in _parts(g):
@@ -77,8 +77,7 @@ def weight_gradient(g: Geometry, source: Padded, dz: Padded) -> Array:
         for point in range(POINTS):
             for windows, pixels in _pairs(g, rows[point], z[point]):
                 gemm(windows.T, pixels, out=gradient[point], beta=1.0)
-    folded = gemm(_filter(g.kernel[0], gradient.dtype).T, gradient.reshape(POINTS, -1))
-    return folded.reshape(*g.kernel, g.channels, g.outputs)
+    gemm(_filter(g.kernel[0], gradient.dtype).T, gradient.reshape(POINTS, -1), out=out.reshape(g.kernel[0], -1))
 
 
 @k.kernel
