@@ -13,10 +13,10 @@ class MaxPool2d(Module):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
         self.dilation, self.ceil_mode = dilation, ceil_mode
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, activation: str | None = None) -> Any:
         return ops.max_pool2d(
             x, kernel_size=self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation,
-            ceil_mode=self.ceil_mode,
+            ceil_mode=self.ceil_mode, activation=activation,
         )  # fmt: skip
 
     def extra_repr(self) -> str:

@@ -9,6 +9,7 @@ from .. import kernels as k
 from ..errors import ArgumentError, ShapeError
 from ..kernels import Array
 from ..tensor import Backward, primitive
+from .activation import FUSED
 from .image import Pair, dense, pair, rolled, unrolled
 
 Primitive = tuple[Array, Backward]
@@ -50,9 +51,16 @@ class Axis(NamedTuple):
 
 @primitive
 def max_pool2d(
-    x: Array, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
-) -> Primitive:
-    """The largest number of each window: (N, C, H, W) -> (N, C, H', W'). Of equal ones, the first gets the gradient."""
+    x: Array, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
+    activation: str | None = None,
+) -> Primitive:  # fmt: skip
+    """The largest number of each window: (N, C, H, W) -> (N, C, H', W'). Of equal ones, the first gets the gradient.
+
+    activation is None or "relu": as that never falls, it may as well come after the pool, where there is less to do.
+    """
+    if activation not in (None, "relu"):
+        raise ArgumentError(f"max_pool2d: activation {activation!r} is not relu")
+    function = FUSED[activation] if activation else None
     down, across = _axes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     rows = dense(x)
     middle = k.empty((down.size, rows.shape[1], across.out, rows.shape[3]), x.dtype)
@@ -60,10 +68,12 @@ def max_pool2d(
     for part in _images(rows):
         _largest(across, rows[part], middle[part])
         _largest(down, middle[part], y[part])
+    if function:
+        function.value(y, y)
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
-            turned = rolled(dy)
+            turned = function.gradient(rolled(dy), y, None) if function else rolled(dy)
             found = k.empty(rows.shape, x.dtype)
             for part in _images(rows):
                 between = k.empty(middle[part].shape, x.dtype)

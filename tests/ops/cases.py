@@ -184,7 +184,7 @@ CASES += [
     Case(ops.conv_transpose2d, normal(2, 3, 4, 5), normal(3, 2, 3, 3), normal(2)),
     *(Case(ops.max_pool2d, normal(2, 3, 7, 8), kernel_size=size, **options) for size, options in (
         (2, {}), (3, {"stride": 2, "padding": 1}), ((2, 3), {"stride": (1, 2)}), (2, {"dilation": 2, "stride": 1}),
-        (3, {"stride": 2, "ceil_mode": True}), (1, {"stride": 2}),
+        (3, {"stride": 2, "ceil_mode": True}), (1, {"stride": 2}), (2, {"activation": "relu"}),
     )),
     *(Case(ops.avg_pool2d, normal(2, 3, 7, 8), kernel_size=size, **options) for size, options in (
         (2, {}), (3, {"stride": 2, "padding": 1}), (3, {"stride": 2, "padding": 1, "count_include_pad": False}),

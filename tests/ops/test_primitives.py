@@ -168,6 +168,9 @@ def TORCH(torch):  # noqa: N802
     def cross_entropy(x, target, ignore_index=-100, **options):
         return f.cross_entropy(x, target, ignore_index=ignore_index, **options)
 
+    def max_pool2d(x, activation=None, **options):
+        return f.max_pool2d(f.relu(x) if activation else x, **options)
+
     def norm(function):
         return lambda x, *parameters, axes: function(x, x.shape[x.ndim - axes :], *parameters)
 
@@ -183,7 +186,7 @@ def TORCH(torch):  # noqa: N802
         "reshaped": lambda x: x.reshape(2, -1), "permuted": lambda x: x.permute(2, 0, 1), "turned": lambda x: x.transpose(0, -1),
         "rows": lambda x: x.flip(0)[:, 1, None], "one": lambda x: x[0, 0], "spread": lambda x: torch.broadcast_to(x, (2, 3, 4)),
         "conv2d": activated(f.conv2d), "conv1d": activated(f.conv1d), "conv_transpose2d": f.conv_transpose2d,
-        "max_pool2d": f.max_pool2d, "avg_pool2d": f.avg_pool2d, "adaptive_avg_pool2d": f.adaptive_avg_pool2d,
+        "max_pool2d": max_pool2d, "avg_pool2d": f.avg_pool2d, "adaptive_avg_pool2d": f.adaptive_avg_pool2d,
         "batch_norm": batch_norm, "group_norm": lambda x, weight, bias, num_groups: f.group_norm(x, num_groups, weight, bias),
         "layer_norm": norm(f.layer_norm), "rms_norm": norm(f.rms_norm),
         "lstm": recurrent("LSTM"), "gru": recurrent("GRU"), "rnn": recurrent("RNN"),
@@ -328,7 +331,14 @@ def test_normal_draws_are_new_at_every_call_and_normal():
     assert abs(np.std(draws) - 1) < 0.02
 
 
-ALGORITHMS = [(3, "gathered", 5e-6), (3, "direct", 5e-6), (3, "winograd", 3e-5), (3, "planar", 5e-6), (5, "direct", 5e-6), (5, "winograd", 3e-5)]
+ALGORITHMS = [
+    (3, "gathered", 5e-6),
+    (3, "direct", 5e-6),
+    (3, "winograd", 3e-5),
+    (3, "planar", 5e-6),
+    (5, "direct", 5e-6),
+    (5, "winograd", 3e-5),
+]
 
 
 @pytest.mark.parametrize(("taps", "algorithm", "bound"), ALGORITHMS)
