@@ -1,6 +1,6 @@
 """Neural networks in pure Python on any BLAS, chosen at run time."""
 
-from . import blas, models, nn, ops, optim
+from . import blas, nn, ops, optim
 from .errors import (
     ArgumentError,
     BlasError,
@@ -40,7 +40,6 @@ __all__ = [
     "blas",
     "capture",
     "manual_seed",
-    "models",
     "nn",
     "no_grad",
     "ops",

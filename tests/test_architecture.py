@@ -16,8 +16,9 @@ ORDER = (
 FILES = sorted(ROOT.rglob("*.py"))
 PRODUCTS = {"dot", "matmul", "einsum", "tensordot", "linalg", "inner", "vdot", "outer", "kron", "convolve", "correlate"}
 PUBLIC = {
-    "mlkit": """ArgumentError BlasError CaptureError CaptureWarning DataError DtypeError LibraryNotFound MlkitError Parameter
-        Plan PlanError ShapeError Tensor ThreadControlError blas capture manual_seed nn no_grad ops optim tensor""",
+    "mlkit": """ArgumentError BlasError CaptureError CaptureWarning DataError DtypeError LibraryNotFound MlkitError
+        NonFiniteError Parameter Plan PlanError ShapeError Tensor ThreadControlError blas capture manual_seed nn no_grad
+        ops optim tensor""",
     "mlkit.blas": """Call Candidate Library Recording Report asum available axpby axpy bind bind_axpby current dot find gemm
         gemv knobs loaded nrm2 recording report resolve scal use using""",
     "mlkit.plan": "Capture Captured Plan View capture capturing",
@@ -25,17 +26,22 @@ PUBLIC = {
         binary_cross_entropy_with_logits broadcast_to concatenate conv1d conv2d conv_transpose2d cross_entropy ctc_loss divide
         dropout elu embedding exp gelu getitem group_norm gru hardsigmoid hinge_embedding_loss huber_loss kl_div l1_loss
         layer_norm leaky_relu linear log log_softmax lstm matmul max max_pool2d mean min mish mse_loss multiply negative
-        nll_loss pad permute power relu reshape rms_norm rnn rotary scaled_dot_product_attention self_attention sigmoid silu
-        smooth_l1_loss softmax softplus sqrt subtract sum tanh transpose upsample""",
+        nll_loss normal_like pad permute power relu reshape rms_norm rnn rotary scaled_dot_product_attention self_attention
+        sigmoid silu smooth_l1_loss softmax softplus sqrt subtract sum tanh transpose upsample""",
     "mlkit.nn": """AdaptiveAvgPool2d AvgPool2d BCELoss BCEWithLogitsLoss BatchNorm1d BatchNorm2d CTCLoss Conv1d Conv2d
         ConvTranspose2d CrossEntropyLoss Dropout ELU Embedding Flatten GELU GRU GroupNorm Hardsigmoid HingeEmbeddingLoss
-        HuberLoss Identity KLDivLoss L1Loss LSTM LayerNorm LeakyReLU Linear LogSoftmax MSELoss MaxPool2d Mish Module
+        HuberLoss Identity KLDivLoss L1Loss LSTM Layer LayerNorm LeakyReLU Linear LogSoftmax MSELoss MaxPool2d Mish Module
         MultiheadAttention NLLLoss Pad RMSNorm RNN ReLU Sequential SiLU Sigmoid SinusoidalPosition SmoothL1Loss Softmax Softplus
-        Tanh TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer Upsample init manual_seed""",
+        Summary Tanh TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer Upsample finite init
+        manual_seed summary""",
     "mlkit.optim": """Adadelta Adagrad Adam AdamW CosineAnnealingLR CosineAnnealingWarmRestarts ExponentialLR LBFGS LambdaLR
         LinearLR Lion MultiStepLR NAdam OneCycleLR Optimizer RAdam RMSprop ReduceLROnPlateau SGD Scheduler SequentialLR StepLR
         clip_grad_norm_ clip_grad_value_""",
     "mlkit.data": "FASHION Split daily_views digits fashion_mnist read_idx",
+    "mlkit.train": "Step",
+    "mlkit.models": """AlexNet Autoencoder CharLSTM Detector Found GPT GoogLeNet LeNet5 MLP Perceptron ResNet Scene
+        SmallResNet TransformerClassifier VAE VGGNet intersection_over_union mean_average_precision non_maximum_suppression
+        sampled scenes xor""",
     "mlkit.bench": "Row Training WORKLOADS Workload as_json available compete sentence table",
 }
 

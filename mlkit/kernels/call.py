@@ -5,7 +5,8 @@ turns it, for given operands, into the cheapest pair (function, arguments) that 
 called again and again, as long as the arrays live.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ KERNELS: dict[str, Kernel] = {}  # by name, so that a saved plan finds them
 _binders: dict[Kernel, Callable[..., Bound]] = {}
 _counters: dict[Kernel, Callable[..., int]] = {}
 _observer: ContextVar["Observer | None"] = ContextVar("mlkit_observer", default=None)
+_longer: ContextVar[int] = ContextVar("mlkit_longer", default=1)
 
 lasting = Regions()  # memory that outlives a step, labelled with its role
 generation = 0  # counts the moves of lasting memory: a plan made before a move is stale
@@ -210,6 +212,25 @@ def moved() -> None:
     """Lasting memory was replaced by other memory: plans that refer to it are stale."""
     global generation
     generation += 1
+
+
+@contextmanager
+def long_calls(factor: int = 4) -> Iterator[None]:
+    """In this block ops cut their work into fewer, longer calls.
+
+    Python threads that replay plans side by side hold each other up at every call, and BLAS threads want large products:
+    both cost more than a better cache saves.
+    """
+    token = _longer.set(factor)
+    try:
+        yield
+    finally:
+        _longer.reset(token)
+
+
+def grain(size: int) -> int:
+    """How many numbers to work on at a time, where `size` suits one thread."""
+    return size * _longer.get()
 
 
 @lru_cache(512)

@@ -281,8 +281,9 @@ def _sloped(x: Array, function: Sloped) -> Primitive:
     source, value = x.transpose(order), y.transpose(order).reshape(-1)
     source = (source if source.flags.c_contiguous else k.copy(source)).reshape(-1)
     kept = None if slope is None else slope.transpose(order).reshape(-1)
-    for first in range(0, x.size, BLOCK):
-        part = slice(first, first + BLOCK)
+    step = k.grain(BLOCK)
+    for first in range(0, x.size, step):
+        part = slice(first, first + step)
         function.both(source[part], value[part], None if kept is None else kept[part])
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]

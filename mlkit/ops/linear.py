@@ -16,7 +16,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None, activation: str |
     sloped = SLOPED.get(activation) if activation else None
     y = k.empty((len(rows), len(weight)), x.dtype)
     slope = k.empty(y.shape, x.dtype) if sloped and gradients_wanted() else None
-    step = max(1, BLOCK // len(weight)) if sloped else len(rows)  # what is in the cache can be bent at once
+    step = max(1, k.grain(BLOCK) // len(weight)) if sloped else len(rows)  # what is in the cache can be bent at once
     for first in range(0, len(rows), step or 1):
         part = slice(first, first + step)
         z = y[part] if sloped is None else k.empty(y[part].shape, x.dtype)

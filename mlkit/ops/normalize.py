@@ -295,7 +295,7 @@ def _given(found: Array, out: Array | None) -> Array:
 
 def _cut(rows: Array, features: int = 0) -> Iterator[Array]:
     """The rows, some at a time."""
-    step = max(1, BLOCK // max(1, features or rows.shape[1]))
+    step = max(1, k.grain(BLOCK) // max(1, features or rows.shape[1]))
     return (rows[first : first + step] for first in range(0, len(rows), step))
 
 

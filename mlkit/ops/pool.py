@@ -226,7 +226,7 @@ def _shares(down: Axis, across: Axis, include_padding: bool, dtype: Any) -> Arra
 
 def _images(rows: Array) -> Iterator[tuple[slice, slice]]:
     """The images, some at a time."""
-    step = max(1, CHUNK * rows.shape[1] // max(1, rows.size))
+    step = max(1, k.grain(CHUNK) * rows.shape[1] // max(1, rows.size))
     return ((slice(None), slice(first, first + step)) for first in range(0, rows.shape[1], step))
 
 

@@ -237,7 +237,7 @@ def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation
     if function is None or y is None:
         k.copy(dy, out=dz.inside)
         return dz
-    step = max(1, CHUNK * len(dy) // dy.size)
+    step = max(1, k.grain(CHUNK) * len(dy) // dy.size)
     for first in range(0, len(dy), step):
         part = slice(first, first + step)
         function.gradient(dy[part], y[part], dz.inside[part])

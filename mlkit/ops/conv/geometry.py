@@ -5,6 +5,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from ... import kernels as k
 from ...errors import ShapeError
 from ...kernels import Array
 from ..image import Padded, Pair
@@ -90,8 +91,8 @@ class Geometry:
     def blocks(self, depth: int = 0) -> Iterator[Block]:
         """The output, cut so that what is at hand – `depth` numbers for each pixel – stays in the cache, and products are small."""
         length = self.runs[0].length
-        phases, fit = -(-length // self.stride[1]), CACHE // (depth or self.channels + self.outputs)
-        small = phases * (PRODUCT // (length * self.channels * self.outputs))
+        phases, fit = -(-length // self.stride[1]), k.grain(CACHE) // (depth or self.channels + self.outputs)
+        small = phases * (k.grain(PRODUCT) // (length * self.channels * self.outputs))
         rows = max(256, min(small, fit) if small >= 64 * phases else max(fit, 1024)) // self.out_pitch
         if rows >= self.batch:
             planes = max(1, rows // self.batch) if self.stride[0] == 1 else 1

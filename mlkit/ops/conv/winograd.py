@@ -210,7 +210,7 @@ class _Part(NamedTuple):
 
 def _parts(g: Geometry) -> Iterator[_Part]:
     tiles = planes(g) // tile(g)
-    images = max(1, CHUNK // (g.pitch * max(g.channels, g.outputs)))
+    images = max(1, k.grain(CHUNK) // (g.pitch * max(g.channels, g.outputs)))
     if images >= g.batch:
         step = max(1, images // g.batch)
         for first in range(0, tiles, step):

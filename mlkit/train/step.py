@@ -1,0 +1,164 @@
+"""A training step on all the threads that it may have: BLAS threads, or parts of the batch side by side."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from .. import blas
+from .. import kernels as k
+from ..blas import threads as workers
+from ..errors import ArgumentError
+from ..kernels import Array
+from ..optim import Optimizer
+from ..plan import Capture, Plan, capture
+from ..tensor import Tensor
+
+ROUNDS = 3  # replays of each strategy before one is chosen
+
+
+class Step:
+    """`step(x, y, …)` makes one training step on a batch and returns its loss.
+
+    `loss(x, y, …)` goes forward and returns the mean loss of the batch; the rest is captured and replayed. With more than
+    one thread there are two strategies, and for each batch size the faster one is found by measuring: products on BLAS
+    threads; or as many parts of the batch as there are threads, each a plan of its own on one BLAS thread, whose gradients
+    are added. The latter is not offered to a network that keeps statistics of the batch or draws at random. `strategies`
+    tells what was chosen, `threads` is what the library in force has if not given.
+    """
+
+    def __init__(self, loss: Callable[..., Tensor], optimizer: Optimizer, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise ArgumentError(f"Step: threads is {threads}; it must be from 1")
+        self.loss, self.optimizer, self.threads = loss, optimizer, threads
+        self.strategies: dict[tuple[Any, ...], str] = {}
+        self._whole = capture(self._gradients)
+        self._update = capture(optimizer.step)
+        self._parts: dict[tuple[Any, ...], _Parts] = {}
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        arrays = [x.data if isinstance(x, Tensor) else np.asarray(x) for x in inputs]
+        count = (blas.current().threads or 1) if self.threads is None else self.threads
+        key = *((x.shape, x.dtype) for x in arrays), count, blas.current().name
+        strategy = self.strategies.get(key)
+        if strategy is None and key in self._parts:
+            strategy = self.strategies[key] = self._faster(key, arrays, count)
+        loss = self._parts[key](arrays) if strategy == "parts" else self._on_blas(arrays, count)
+        self._update()
+        if strategy is None:
+            self._prepare(key, arrays, count)
+        return loss
+
+    def _gradients(self, *inputs: Any) -> Tensor:
+        self.optimizer.zero_grad()
+        loss = self.loss(*inputs)
+        loss.backward()
+        return loss
+
+    def _on_blas(self, arrays: Sequence[Array], count: int) -> Tensor:
+        with blas.using(threads=count if blas.current().report.adjustable else None), k.long_calls(4 if count > 1 else 1):
+            loss: Tensor = self._whole(*arrays)
+        return loss
+
+    def _prepare(self, key: tuple[Any, ...], arrays: Sequence[Array], count: int) -> None:
+        """Make the plans of the parts, if there can be any."""
+        sizes = {len(x) if x.ndim else 0 for x in arrays}
+        if count < 2 or len(sizes) != 1 or min(sizes) < count or not blas.current().report.adjustable or self._whole.eager:
+            self.strategies[key] = "blas"
+            return
+        parts = _Parts(self, arrays, count)
+        if parts.possible:
+            self._parts[key] = parts
+        else:
+            self.strategies[key] = "blas"
+
+    def _faster(self, key: tuple[Any, ...], arrays: Sequence[Array], count: int) -> str:
+        """Measure both; gradients are all that a replay writes."""
+        best = {}
+        for name, run in (("blas", partial(self._on_blas, arrays, count)), ("parts", partial(self._parts[key], arrays))):
+            times = []
+            for _ in range(ROUNDS):
+                start = time.perf_counter()
+                run()
+                times.append(time.perf_counter() - start)
+            best[name] = min(times)
+        return min(best, key=lambda name: best[name])
+
+
+class _Parts:
+    """A plan for each part of the batch; the first writes the gradients themselves, the others gradients of their own."""
+
+    def __init__(self, step: Step, arrays: Sequence[Array], count: int) -> None:
+        self.parameters = [p for p in step.optimizer.parameters if not p.fresh]
+        stores = list(dict.fromkeys(p.place[0] for p in self.parameters))
+        size = len(arrays[0])
+        edges = [size * i // count for i in range(count + 1)]
+        self.slices = [slice(a, b) for a, b in pairwise(edges)]
+        self.sums: list[tuple[Array, Array]] = []
+        self.plans: list[Plan] = []
+        self.possible = True
+        originals = [p._gradient for p in self.parameters]
+        try:
+            for number, part in enumerate(self.slices):
+                if number:
+                    self._redirect(stores)
+                self.plans.append(self._plan(step, [x[part] for x in arrays], (part.stop - part.start) / size))
+                if not self.possible:
+                    return
+        finally:
+            for p, gradient in zip(self.parameters, originals):
+                p._gradient, p.fresh = gradient, False
+
+    def __call__(self, arrays: Sequence[Array]) -> Tensor:
+        library = blas.current()
+        with library.limited(1):
+            for plan, part in zip(self.plans, self.slices):
+                for held, x in zip(plan.inputs, arrays):
+                    np.copyto(held, x[part])
+                plan.follow()
+            workers.parallel([partial(_replay, library, plan) for plan in self.plans])
+        for total, more in self.sums:
+            k.add(total, more, out=total)
+        losses = [plan.result.data for plan in self.plans]
+        return Tensor(np.array(sum(loss * share for loss, share in zip(losses, self._shares())), losses[0].dtype))
+
+    def _shares(self) -> list[float]:
+        size = self.slices[-1].stop
+        return [(part.stop - part.start) / size for part in self.slices]
+
+    def _redirect(self, stores: Sequence[Any]) -> None:
+        """Give the parameters gradients in vectors of their own."""
+        others = {store: k.keep(np.zeros_like(store.gradient), "gradient") for store in stores}
+        self.sums += [(store.gradient, other) for store, other in others.items()]
+        for p in self.parameters:
+            store, start = p.place
+            p._gradient = p.laid(others[store][start : start + p.size])
+
+    def _plan(self, step: Step, arrays: Sequence[Array], share: float) -> Plan:
+        """Capture forward and backward of one part, whose mean counts `share` in the whole one."""
+        held = [k.keep(np.array(x, order="C"), "input") for x in arrays]
+        with blas.using(threads=1), k.long_calls(), Capture() as log:
+            step.optimizer.zero_grad()
+            loss = step.loss(*held)
+            loss.backward(Tensor(k.scalar(share, loss.dtype)))
+        if log.failure is not None or any(_is_shared(operands, log.outer) for _, operands in log.calls):
+            self.possible = False
+            return Plan((), (), 0, ())
+        return Plan.of(log, held, loss)
+
+
+def _is_shared(operands: tuple[Any, ...], outer: Sequence[Any]) -> bool:
+    """Whether a call with these operands draws at random, or writes state that all parts would have to share."""
+    written = operands[-1]
+    return any(isinstance(x, np.random.Generator) for x in operands) or (
+        getattr(written, "buffer", 0) < 0 and outer[-1 - written.buffer].role == "state"
+    )
+
+
+def _replay(library: blas.Library, plan: Plan) -> None:
+    if library.scope == "thread":
+        library.settle()
+    plan()

@@ -1,0 +1,80 @@
+"""A training step on one thread and on several: the same losses, whichever strategy is chosen."""
+
+import numpy as np
+import pytest
+
+import mlkit
+from mlkit import blas, nn, ops, optim
+from mlkit.errors import ArgumentError
+from mlkit.train import Step
+
+
+def network(*more):
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), *more, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 16, 3))
+
+
+def losses(threads, more=(), strategy=None, batch=7):
+    mlkit.manual_seed(3)
+    model = network(*more)
+    step = Step(lambda x, y: ops.cross_entropy(model(x), y), optim.Adam(model.parameters(), lr=0.01), threads)
+    rng, found = np.random.default_rng(1), []
+    for number in range(6):
+        x, y = rng.standard_normal((batch, 1, 8, 8), dtype=np.float32), rng.integers(0, 3, batch)
+        if strategy and number == 1 and step._parts:
+            step.strategies[next(iter(step._parts))] = strategy
+        found.append(step(x, y).item())
+    return found, step
+
+
+def adjustable():
+    return pytest.mark.skipif(not blas.current().report.adjustable, reason="one thread only")
+
+
+def test_one_thread_is_the_captured_step():
+    model_losses, step = losses(1)
+    mlkit.manual_seed(3)
+    model = network()
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    rng = np.random.default_rng(1)
+    for expected in model_losses:
+        x, y = rng.standard_normal((7, 1, 8, 8), dtype=np.float32), rng.integers(0, 3, 7)
+        optimizer.zero_grad()
+        loss = ops.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        assert loss.item() == expected
+    assert list(step.strategies.values()) == ["blas"]
+
+
+@adjustable()
+@pytest.mark.parametrize("strategy", ["parts", "blas", None])
+@pytest.mark.parametrize("batch", [2, 7])
+def test_parts_of_a_batch_make_the_step_of_the_whole(strategy, batch):
+    alone, _ = losses(1, batch=batch)
+    together, step = losses(2, strategy=strategy, batch=batch)
+    assert np.allclose(alone, together, rtol=1e-5)
+    assert step.strategies
+    if strategy:
+        assert list(step.strategies.values()) == [strategy]
+
+
+@adjustable()
+@pytest.mark.parametrize("layer", [lambda: nn.BatchNorm2d(4), lambda: nn.Dropout(0.2)])
+def test_what_parts_would_change_is_not_parted(layer):
+    _, step = losses(2, [layer()])
+    assert not step._parts
+    assert list(step.strategies.values()) == ["blas"]
+
+
+@adjustable()
+def test_an_input_without_a_batch_is_not_parted():
+    p = mlkit.Parameter(np.ones(3, np.float32))
+    step = Step(lambda x, scale: ops.sum(p * p * x) * scale, optim.SGD([p], lr=0.1), 2)
+    step(np.ones(3, np.float32), np.float32(0.5))
+    assert list(step.strategies.values()) == ["blas"]
+    assert np.allclose(p.data, 0.9)
+
+
+def test_a_thread_count_that_makes_no_sense_is_refused():
+    with pytest.raises(ArgumentError):
+        Step(lambda x: x, optim.SGD([mlkit.Parameter(np.ones(1))]), 0)
