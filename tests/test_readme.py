@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mlkit import blas
@@ -28,3 +29,13 @@ def test_the_first_example_trains_switches_and_prints_a_plan(capsys):
 def test_the_code_of_the_second_example_is_valid():
     if README.exists():
         compile(re.findall(r"```python\n(.*?)```", README.read_text(), re.S)[1], "README", "exec")
+
+
+def test_the_third_example_builds_a_network_and_trains_it():
+    if README.exists():
+        code = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)[2]
+        names = {}
+        exec("import numpy as np\nfrom mlkit import nn, ops, optim\n" + code, names)
+        rng = np.random.default_rng(0)
+        losses = [names["train"](rng.standard_normal((4, 1, 28, 28), dtype=np.float32), np.arange(4)).item() for _ in range(3)]
+        assert all(np.isfinite(losses))
