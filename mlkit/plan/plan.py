@@ -11,11 +11,15 @@ import numpy as np
 
 from .. import blas
 from .. import kernels as k
+from ..blas.memory import trim
 from ..blas.recording import routine
 from ..errors import ArgumentError, PlanError
 from ..kernels import Array, Bound, Kernel, Value
 from . import arena, trace
 from .capture import Capture, Outer, View
+
+
+LARGE = 1 << 24  # bytes of an arena worth asking for freed memory first
 
 
 class Plan:
@@ -47,6 +51,8 @@ class Plan:
         described = rebuild(result, log.describe)
         end = len(log.calls) + 1
         offsets, size = arena.layout(log.sizes, log.born, [log.died.get(n, end) for n in range(len(log.sizes))])
+        if size > LARGE:
+            trim()  # what the eager run held is free now, and is needed once more
         return cls(log.calls, offsets, size, log.outer, inputs, described)
 
     def __call__(self) -> Any:
