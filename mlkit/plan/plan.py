@@ -18,7 +18,6 @@ from ..kernels import Array, Bound, Kernel, Value
 from . import arena, trace
 from .capture import Capture, Outer, View
 
-
 LARGE = 1 << 24  # bytes of an arena worth asking for freed memory first
 
 
