@@ -1,6 +1,6 @@
 """Pooling of images: the largest number, or the mean, of each window. Along the width first, then along the height."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,8 +66,8 @@ def max_pool2d(
     middle = k.empty((down.size, rows.shape[1], across.out, rows.shape[3]), x.dtype)
     y = k.empty((down.out, *middle.shape[1:]), x.dtype)
     for part in _images(rows):
-        _largest(across, rows[part], middle[part])
-        _largest(down, middle[part], y[part])
+        _combined(across, rows[part], middle[part], k.maximum, -np.inf)
+        _combined(down, middle[part], y[part], k.maximum, -np.inf)
     if function:
         function.value(y, y)
 
@@ -98,8 +98,8 @@ def avg_pool2d(
     y = k.empty((down.out, rows.shape[1], across.out, rows.shape[3]), x.dtype)
     for part in _images(rows):
         middle = k.empty((down.size, y[part].shape[1], *y.shape[2:]), x.dtype)
-        _total(across, rows[part], middle)
-        _total(down, middle, y[part])
+        _combined(across, rows[part], middle, k.add, 0.0)
+        _combined(down, middle, y[part], k.add, 0.0)
     k.multiply(y, share, out=y)
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
@@ -150,18 +150,18 @@ def adaptive_avg_pool2d(x: Array, output_size: Any) -> Primitive:
     return unrolled(y), backward
 
 
-def _largest(along: Axis, source: Array, result: Array) -> None:
-    """The largest of the taps of each window."""
+def _combined(along: Axis, source: Array, result: Array, combine: Callable[..., Array], start: float) -> None:
+    """The taps of each window, combined two by two; `start` where none is inside."""
     if not along.inside:
-        k.fill(-np.inf, result)
+        k.fill(start, result)
     for tap in range(along.taps):
         here, there = along.tap(source, result, tap)
-        if tap == 0 and along.inside:
+        if along.inside and tap == 0:
             first = here
             if along.taps == 1:
                 k.copy(first, out=there)
         elif there.size:
-            k.maximum(first if tap == 1 and along.inside else there, here, out=there)
+            combine(first if along.inside and tap == 1 else there, here, out=there)
 
 
 def _route(along: Axis, gradient: Array, source: Array, result: Array, out: Array) -> None:
@@ -185,18 +185,6 @@ def _route(along: Axis, gradient: Array, source: Array, result: Array, out: Arra
         k.subtract(left, part, out=left)
         if not along.parts:
             k.add(target, part, out=target)
-
-
-def _total(along: Axis, source: Array, result: Array) -> None:
-    """The sum of the taps of each window."""
-    if not along.inside:
-        k.fill(0, result)
-    for tap in range(along.taps):
-        here, there = along.tap(source, result, tap)
-        if tap == 0 and along.inside:
-            k.copy(here, out=there)
-        elif there.size:
-            k.add(there, here, out=there)
 
 
 def _spread(along: Axis, gradient: Array, out: Array) -> None:

@@ -5,7 +5,7 @@ array; gates stand in PyTorch's order. `mask`, (T, N, 1) of ones and zeros, ends
 stay as they are and the output is 0. In memory each gate has its own (T, N, H), so that what is done to it is contiguous.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -57,25 +57,19 @@ def lstm(
         dh, dc = k.copy(dy[time]), k.copy(dy[time + 1])
         scratch = k.empty((4, batch, size), x.dtype)
         for step, t in enumerate(order[::-1]):
-            if mask is None:
-                k.add(dh, dy[t], out=dh)
-            else:
-                kept = [_set_aside(mask[t], d) for d in (dh, dc)]
-                k.add(dh, k.multiply(dy[t], mask[t]), out=dh)
+            kept = _receive(dh, dy[t], None if mask is None else mask[t])
+            kept_c = None if mask is None else _set_aside(mask[t], dc)
             previous = c0 if step == time - 1 else states[order[-step - 2]]
             k.call(lstm_step_gradient, dh, gates[:, t], previous, tanhs[t], scratch, dc, dgates[:, t])
             _through(dgates[:, t], weight_hh, dh)
-            if mask is not None:
-                k.add(dh, kept[0], out=dh)
-                k.add(dc, kept[1], out=dc)
+            if kept is not None and kept_c is not None:
+                k.add(dh, kept, out=dh)
+                k.add(dc, kept_c, out=dc)
         return (
             lambda out: _of_input(dgates, weight_ih, x, out),
             lambda out: _given(dh, out),
             lambda out: _given(dc, out),
-            lambda out: _of_weight(dgates, x, out),
-            lambda out: _of_weight(dgates, before, out),
-            lambda out: _of_bias(dgates, out),
-            lambda out: _of_bias(dgates, out),
+            *_of_parameters(dgates, dgates, x, before),
         )
 
     return y, backward
@@ -114,22 +108,15 @@ def gru(
         dgates, dproducts = k.empty(gates.shape, x.dtype), k.empty(gates.shape, x.dtype)
         dh, scratch = k.copy(dy[time]), k.empty((batch, size), x.dtype)
         for t in order[::-1]:
-            if mask is None:
-                k.add(dh, dy[t], out=dh)
-            else:
-                kept = _set_aside(mask[t], dh)
-                k.add(dh, k.multiply(dy[t], mask[t]), out=dh)
+            kept = _receive(dh, dy[t], None if mask is None else mask[t])
             k.call(gru_step_gradient, gates[:, t], products[:, t], before[t], scratch, dproducts[:, t], dh, dgates[:, t])
             _through(dproducts[:, t], weight_hh, dh, beta=1.0)
-            if mask is not None:
+            if kept is not None:
                 k.add(dh, kept, out=dh)
         return (
             lambda out: _of_input(dgates, weight_ih, x, out),
             lambda out: _given(dh, out),
-            lambda out: _of_weight(dgates, x, out),
-            lambda out: _of_weight(dproducts, before, out),
-            lambda out: _of_bias(dgates, out),
-            lambda out: _of_bias(dproducts, out),
+            *_of_parameters(dgates, dproducts, x, before),
         )
 
     return y, backward
@@ -166,22 +153,15 @@ def rnn(
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         dvalues, dh = k.empty(values.shape, x.dtype), k.copy(dy[time])
         for t in order[::-1]:
-            if mask is None:
-                k.add(dh, dy[t], out=dh)
-            else:
-                kept = _set_aside(mask[t], dh)
-                k.add(dh, k.multiply(dy[t], mask[t]), out=dh)
+            kept = _receive(dh, dy[t], None if mask is None else mask[t])
             function.gradient(dh, values[t], dvalues[t])
             gemm(dvalues[t], weight_hh, out=dh)
-            if mask is not None:
+            if kept is not None:
                 k.add(dh, kept, out=dh)
         return (
             lambda out: _of_input(dvalues[None], weight_ih, x, out),
             lambda out: _given(dh, out),
-            lambda out: _of_weight(dvalues[None], x, out),
-            lambda out: _of_weight(dvalues[None], before, out),
-            lambda out: _of_bias(dvalues[None], out),
-            lambda out: _of_bias(dvalues[None], out),
+            *_of_parameters(dvalues[None], dvalues[None], x, before),
         )
 
     return y, backward
@@ -346,6 +326,16 @@ def _hold(mask: Array, old: Array, new: Array) -> None:
     k.add(old, k.multiply(change, mask, out=change), out=new)
 
 
+def _receive(dh: Array, dy: Array, mask: Array | None) -> Array | None:
+    """Add the gradient of a step's output to that of its state; returns what goes past the step, where the mask is 0."""
+    if mask is None:
+        k.add(dh, dy, out=dh)
+        return None
+    kept = _set_aside(mask, dh)
+    k.add(dh, k.multiply(dy, mask), out=dh)
+    return kept
+
+
 def _set_aside(mask: Array, d: Array) -> Array:
     """The part of a gradient where the mask is 0, which is taken out of `d`."""
     inside = k.multiply(d, mask)
@@ -375,6 +365,16 @@ def _of_input(dgates: Array, weight: Array, x: Array, out: Array | None) -> Arra
     found = k.empty(x.shape, x.dtype) if out is None or not out.flags.c_contiguous else out
     _through(dgates.reshape(len(dgates), -1, dgates.shape[-1]), weight, found.reshape(-1, x.shape[-1]))
     return found if out is None or out is found else k.copy(found, out=out)
+
+
+def _of_parameters(dinputs: Array, dhidden: Array, x: Array, before: Array) -> tuple[Callable[[Array | None], Array], ...]:
+    """The thunks of weight_ih, weight_hh, bias_ih and bias_hh."""
+    return (
+        lambda out: _of_weight(dinputs, x, out),
+        lambda out: _of_weight(dhidden, before, out),
+        lambda out: _of_bias(dinputs, out),
+        lambda out: _of_bias(dhidden, out),
+    )
 
 
 def _of_weight(dgates: Array, x: Array, out: Array | None) -> Array:
