@@ -93,6 +93,7 @@ class GELU(Module):
 
     def __init__(self, approximate: str = "none") -> None:
         self.approximate = approximate
+        self.fused = "gelu_tanh" if approximate == "tanh" else "gelu"
 
     def forward(self, x: Any) -> Any:
         return ops.gelu(x, approximate=self.approximate)
@@ -104,12 +105,16 @@ class GELU(Module):
 class SiLU(Module):
     """`x * sigmoid(x)`"""
 
+    fused = "silu"
+
     def forward(self, x: Any) -> Any:
         return ops.silu(x)
 
 
 class Mish(Module):
     """`x * tanh(softplus(x))`"""
+
+    fused = "mish"
 
     def forward(self, x: Any) -> Any:
         return ops.mish(x)

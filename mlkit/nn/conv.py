@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import ops
 from ..errors import ArgumentError, ShapeError
+from ..ops.activation import FUSED
 from ..tensor import Parameter
 from . import init
 from .module import Module
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class _Conv(Module):
     """What convolutions share: weight (outputs, channels / groups, …), bias (outputs,), both uniform within ±1/√fan_in."""
 
-    takes_activation = True
+    activations: tuple[str, ...] = tuple(FUSED)
     axes = 2
 
     def __init__(
@@ -104,7 +105,7 @@ class Conv1d(_Conv):
 class ConvTranspose2d(_Conv):
     """The transpose of a Conv2d as a linear map: (N, in_channels, H, W) -> (N, out_channels, H', W'); weight (in, out, h, w)."""
 
-    takes_activation = False
+    activations = ()
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import ops
 from ..errors import ArgumentError
+from ..ops.activation import FUSED, SLOPED
 from ..tensor import Parameter
 from . import init
 from .module import Module
@@ -22,7 +23,7 @@ class Linear(Module):
     Both start uniform within ±1/√in_features, as in PyTorch, drawn from `rng` or the generator of `manual_seed`.
     """
 
-    takes_activation = True
+    activations = (*FUSED, *SLOPED)
 
     def __init__(
         self,
@@ -87,7 +88,8 @@ class Sequential(Module):
         place = 0
         while (layer := layers[place]) is not None:
             following, third = layers[place + 1 : place + 3]
-            fused = getattr(following, "fused", None) if layer.takes_activation else None
+            fused = getattr(following, "fused", None)
+            fused = fused if fused in layer.activations else None
             if fused == "relu" and isinstance(third, MaxPool2d):
                 yield layer, None
                 yield third, fused

@@ -14,7 +14,7 @@ class Module:
     """A part of a network. A subclass keeps Parameters and Modules as attributes and defines `forward`."""
 
     training = True
-    takes_activation = False  # whether `forward` takes the name of an activation, to apply it in its own op
+    activations: tuple[str, ...] = ()  # names of those that `forward` takes as `activation`, to apply them in its own op
 
     forward: Any  # a method of the subclass
     summary: Any  # mlkit.nn.summary: `print(model.summary((1, 3, 32, 32)))`

@@ -8,6 +8,7 @@ import numpy as np
 from .. import kernels as k
 from .. import ops
 from ..errors import ArgumentError, ShapeError
+from ..ops.activation import FUSED
 from ..tensor import Buffer, Parameter
 from .module import Module
 
@@ -18,7 +19,7 @@ class _BatchNorm(Module):
     `forward` can add a residual and apply an activation in the same pass over memory.
     """
 
-    takes_activation = True
+    activations = tuple(FUSED)
     ndims: tuple[int, ...] = ()
 
     def __init__(

@@ -30,11 +30,7 @@ def conv2d(
     in FUSED. algorithm – direct, winograd, planar, gathered – is chosen for the shape unless it is given.
     """
     _check("conv2d", x, weight, bias, groups, activation, algorithm)
-    sizes = (
-        pair("convolution: stride", stride, 1),
-        pair("convolution: padding", padding, 0),
-        pair("convolution: dilation", dilation, 1),
-    )
+    sizes = _sizes("conv2d", stride, padding, dilation)
     function = FUSED[activation] if activation else None
     if groups == 1:
         y, gradients = _one_group(x, weight, bias, *sizes, function, algorithm)
@@ -87,12 +83,8 @@ def conv_transpose2d(
         raise ShapeError(
             f"conv_transpose2d: input {x.shape}, weight {weight.shape}; it takes (N, C, H, W), (C, outputs, height, width)"
         )
-    steps, pads, gaps = (
-        pair("convolution: stride", stride, 1),
-        pair("convolution: padding", padding, 0),
-        pair("convolution: dilation", dilation, 1),
-    )
-    extra = pair("convolution: output_padding", output_padding, 0)
+    steps, pads, gaps = _sizes("conv_transpose2d", stride, padding, dilation)
+    extra = pair("conv_transpose2d: output_padding", output_padding, 0)
     if any(more >= max(step, gap) for more, step, gap in zip(extra, steps, gaps)):
         raise ArgumentError(
             f"conv_transpose2d: output_padding {extra} must be smaller than the stride {steps} or the dilation {gaps}"
@@ -293,6 +285,10 @@ def _shares(count: int, groups: int) -> list[slice]:
 
 def _without_height(thunk: Any) -> Any:
     return lambda out: thunk(None if out is None else out[:, :, None])[:, :, 0]
+
+
+def _sizes(name: str, stride: Any, padding: Any, dilation: Any) -> tuple[Pair, Pair, Pair]:
+    return pair(f"{name}: stride", stride, 1), pair(f"{name}: padding", padding, 0), pair(f"{name}: dilation", dilation, 1)
 
 
 def _check(
