@@ -124,20 +124,33 @@ def language(path: str, steps: int, threads: int) -> None:
     print(f"{len(numbers)} characters, {len(letters)} kinds; {sum(p.size for p in model.parameters())} parameters")
     optimizer = optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
     other = torch.optim.AdamW(theirs.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1, fused=True)
+    warm = steps // 10
+    schedule, its_schedule = (
+        kind.SequentialLR(
+            updates,
+            [kind.LinearLR(updates, 0.01, 1.0, warm), kind.CosineAnnealingLR(updates, steps - warm, eta_min=1e-4)],
+            milestones=[warm],
+        )
+        for kind, updates in ((optim, optimizer), (torch.optim.lr_scheduler, other))
+    )
 
     @mlkit.capture
     def step(x: np.ndarray, y: np.ndarray) -> mlkit.Tensor:
         optimizer.zero_grad()
         loss = ops.cross_entropy(model(x).reshape(-1, len(letters)), y.reshape(-1))
         loss.backward()
+        optim.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        schedule.step()
         return loss
 
     def torch_step(x: np.ndarray, y: np.ndarray) -> float:
         other.zero_grad()
         loss = torch.nn.functional.cross_entropy(theirs(torch.from_numpy(x)).flatten(0, 1), torch.from_numpy(y).flatten())
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
         other.step()
+        its_schedule.step()
         return loss.item()
 
     rng, seconds = np.random.default_rng(0), [0.0, 0.0]
