@@ -1,5 +1,6 @@
 """Looking at a network while it runs: what each layer makes, and which one makes numbers that are not finite."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -49,11 +50,12 @@ class Summary:
 
 
 def summary(model: Module, *inputs: Any) -> Summary:
-    """What the layers of `model` make of the inputs: arrays, or shapes of float32 arrays."""
+    """What the layers of `model` make of the inputs: arrays, or shapes of float32 arrays; and what is done between them."""
     arrays = [np.zeros(x, np.float32) if isinstance(x, tuple) else x for x in inputs]
     if not arrays:
         raise ArgumentError("summary: it takes the inputs of the model, or their shapes, as in model.summary((1, 3, 224, 224))")
     layers: list[Layer] = []
+    counted: Counter[str] = Counter()
 
     def see(name: str, module: Module, run: Callable[[], Any]) -> Any:
         with _Products() as log:
@@ -61,16 +63,21 @@ def summary(model: Module, *inputs: Any) -> Summary:
         shape = getattr(y[0] if isinstance(y, tuple) else y, "shape", ())
         size = sum(p.size for p in module.parameters())
         layers.append(Layer(name, type(module).__name__, tuple(shape), size, log.flops, log.words()))
+        counted.update(log.counts)
         return y
 
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with no_grad(), watched(model, see):
+        with no_grad(), watched(model, see), _Products() as whole:
             model(*arrays)
     finally:
         for module, mode in modes.items():
             module.training = mode
+    whole.flops -= sum(layer.flops for layer in layers)
+    if whole.flops:
+        whole.counts -= counted
+        layers.append(Layer("", "between the layers", (), 0, whole.flops, whole.words()))
     return Summary(layers, sum(p.size for p in model.parameters()))
 
 
@@ -127,7 +134,7 @@ class _Products(k.Observer):
 
     def __init__(self) -> None:
         self.flops = 0
-        self._counts: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
 
     def run(self, function: k.Kernel, operands: tuple[Any, ...], bound: k.Bound) -> None:
         super().run(function, operands, bound)
@@ -135,10 +142,8 @@ class _Products(k.Observer):
         if k.is_product(function):
             shapes = [x.shape for x in operands if isinstance(x, np.ndarray)]
             if len(shapes) > 2 and len(shapes[0]) >= 2:
-                word = "×".join(map(str, (*shapes[0], shapes[1][-1])))
-                self._counts[word] = self._counts.get(word, 0) + 1
+                self.counts["×".join(map(str, (*shapes[0], shapes[1][-1])))] += 1
 
     def words(self) -> tuple[str, ...]:
         """Sizes of the products, the most frequent first: rows × inner × columns, and how often."""
-        ordered = sorted(self._counts.items(), key=lambda entry: -entry[1])
-        return tuple(word if count == 1 else f"{count}·{word}" for word, count in ordered)
+        return tuple(word if count == 1 else f"{count}·{word}" for word, count in self.counts.most_common())

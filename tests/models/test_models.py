@@ -233,6 +233,14 @@ def test_a_summary_shows_layers_shapes_parameters_and_products():
     assert model(np.zeros((1, 3, 8, 8), np.float32)).shape == (1, 5)
 
 
+def test_a_summary_counts_what_is_done_between_the_layers():
+    found = gpt().summary(np.zeros((3, 8), int))
+    between = found.layers[-1]
+    assert between.kind == "between the layers"
+    assert "12·2×8×8×8" in between.products  # scores of 2 heads, and their products with the values, for 3 texts in 2 blocks
+    assert between.flops > 2 * 2 * 3 * 2 * 2 * 8 * 8 * 8
+
+
 def test_the_first_layer_that_is_not_finite_is_named():
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
     model[2].weight.data[0, 0] = np.nan
