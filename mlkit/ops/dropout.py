@@ -19,6 +19,7 @@ def dropout(x: Array, p: float = 0.5, rng: Any = None) -> Primitive:
         raise ArgumentError(f"dropout: p is {p}; it is a probability")
     if p == 0:
         return x, lambda dy: (lambda out: dy if out is None else k.copy(dy, out=out),)
+    _check(rng)
     kept = k.call(chances, p, rng, k.like(x))
     y = k.multiply(x, kept)
     return y, lambda dy: (lambda out: k.multiply(dy, kept, out=out),)
@@ -35,6 +36,7 @@ def chances(p: float, rng: Any, out: Array) -> None:
 
 def normal_like(x: Any, rng: Any) -> Array:
     """Numbers drawn from the standard normal distribution by the Generator `rng`, in the shape of `x`."""
+    _check(rng)
     array = x.data if isinstance(x, k.Value) else x
     return k.call(normal_draws, rng, k.empty(array.shape, array.dtype))
 
@@ -43,3 +45,8 @@ def normal_like(x: Any, rng: Any) -> Array:
 def normal_draws(rng: Any, out: Array) -> None:
     """New ones at every call."""
     rng.standard_normal(out=out, dtype=out.dtype)
+
+
+def _check(rng: Any) -> None:
+    if not isinstance(rng, np.random.Generator):
+        raise ArgumentError(f"rng is {rng!r}; it takes a numpy.random.Generator, as np.random.default_rng(seed) makes one")

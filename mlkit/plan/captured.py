@@ -28,7 +28,7 @@ class Captured:
         self.plan: Plan | None = None
         self.eager = False  # set when the step did what no plan can repeat
         self._lock = Lock()  # a plan has one arena
-        self._relied: dict[tuple[int, str], tuple[Any, str]] = {}  # attributes that decide what is called: a layer's `training`
+        self.relied: dict[tuple[int, str], tuple[Any, str]] = {}  # attributes that decide what is called: a layer's `training`
 
     def __call__(self, *inputs: Any) -> Any:
         if self.eager or (k.observing() is not None and capturing()):
@@ -47,7 +47,7 @@ class Captured:
 
     def _signature(self, arrays: list[Array]) -> Signature:
         shapes = tuple((x.shape, x.dtype) for x in arrays)
-        return (*shapes, *(getattr(owner, name) for owner, name in self._relied.values())) if self._relied else shapes
+        return (*shapes, *(getattr(owner, name) for owner, name in self.relied.values())) if self.relied else shapes
 
     def _first(self, inputs: tuple[Any, ...], arrays: list[Array]) -> Any:
         """Run the step eagerly, on copies that the plan will read, and keep the plan."""
@@ -59,7 +59,7 @@ class Captured:
             self.eager = True
             warnings.warn(f"the step is not captured and runs eagerly: {log.failure}", CaptureWarning, stacklevel=4)
             return result
-        self._relied.update(log.relied)
+        self.relied.update(log.relied)
         signature = self._signature(arrays)
         self.plans.pop(signature, None)
         while len(self.plans) >= self.most:

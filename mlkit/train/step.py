@@ -14,7 +14,7 @@ from ..blas import threads as workers
 from ..errors import ArgumentError
 from ..kernels import Array
 from ..optim import Optimizer
-from ..plan import Capture, Plan, capture
+from ..plan import Capture, Plan, View, capture
 from ..tensor import Tensor
 
 ROUNDS = 3  # replays of each strategy before one is chosen
@@ -26,8 +26,8 @@ class Step:
     `loss(x, y, …)` goes forward and returns the mean loss of the batch; the rest is captured and replayed. With more than
     one thread there are two strategies, and for each batch size the faster one is found by measuring: products on BLAS
     threads; or as many parts of the batch as there are threads, each a plan of its own on one BLAS thread, whose gradients
-    are added. The latter is not offered to a network that keeps statistics of the batch or draws at random. `strategies`
-    tells what was chosen, `threads` is what the library in force has if not given.
+    are added. The latter is not offered to a network that keeps statistics of the batch, draws at random, or does other
+    things in training than in use. `strategies` tells what was chosen; `threads` is what the library in force has if not given.
     """
 
     def __init__(self, loss: Callable[..., Tensor], optimizer: Optimizer, threads: int | None = None) -> None:
@@ -43,12 +43,16 @@ class Step:
         arrays = [x.data if isinstance(x, Tensor) else np.asarray(x) for x in inputs]
         count = (blas.current().threads or 1) if self.threads is None else self.threads
         key = *((x.shape, x.dtype) for x in arrays), count, blas.current().name
-        strategy = self.strategies.get(key)
-        if strategy is None and key in self._parts:
-            strategy = self.strategies[key] = self._faster(key, arrays, count)
-        loss = self._parts[key](arrays) if strategy == "parts" else self._on_blas(arrays, count)
+        parts = self._parts.get(key)
+        if parts is not None and parts.stale:
+            parts = None
+            del self._parts[key]
+            self.strategies.pop(key, None)
+        if parts is not None and key not in self.strategies:
+            self.strategies[key] = self._faster(parts, arrays, count)
+        loss = parts(arrays) if parts is not None and self.strategies[key] == "parts" else self._on_blas(arrays, count)
         self._update()
-        if strategy is None:
+        if key not in self.strategies:
             self._prepare(key, arrays, count)
         return loss
 
@@ -66,19 +70,23 @@ class Step:
     def _prepare(self, key: tuple[Any, ...], arrays: Sequence[Array], count: int) -> None:
         """Make the plans of the parts, if there can be any."""
         sizes = {len(x) if x.ndim else 0 for x in arrays}
-        if count < 2 or len(sizes) != 1 or min(sizes) < count or not blas.current().report.adjustable or self._whole.eager:
+        plan = self._whole.plan
+        if (
+            count < 2 or len(sizes) != 1 or min(sizes) < count or not blas.current().report.adjustable
+            or plan is None or self._whole.eager or self._whole.relied or _has_state(plan)
+        ):  # fmt: skip
             self.strategies[key] = "blas"
             return
-        parts = _Parts(self, arrays, count)
-        if parts.possible:
-            self._parts[key] = parts
-        else:
-            self.strategies[key] = "blas"
+        while len(self._parts) >= self._whole.most:
+            oldest = next(iter(self._parts))
+            self.strategies.pop(oldest, None)
+            del self._parts[oldest]
+        self._parts[key] = _Parts(self, arrays, count)
 
-    def _faster(self, key: tuple[Any, ...], arrays: Sequence[Array], count: int) -> str:
+    def _faster(self, parts: "_Parts", arrays: Sequence[Array], count: int) -> str:
         """Measure both; gradients are all that a replay writes."""
         best = {}
-        for name, run in (("blas", partial(self._on_blas, arrays, count)), ("parts", partial(self._parts[key], arrays))):
+        for name, run in (("blas", partial(self._on_blas, arrays, count)), ("parts", partial(parts, arrays))):
             times = []
             for _ in range(ROUNDS):
                 start = time.perf_counter()
@@ -97,17 +105,15 @@ class _Parts:
         size = len(arrays[0])
         edges = [size * i // count for i in range(count + 1)]
         self.slices = [slice(a, b) for a, b in pairwise(edges)]
+        self.shares = [(part.stop - part.start) / size for part in self.slices]
         self.sums: list[tuple[Array, Array]] = []
         self.plans: list[Plan] = []
-        self.possible = True
         originals = [p._gradient for p in self.parameters]
         try:
-            for number, part in enumerate(self.slices):
+            for number, (part, share) in enumerate(zip(self.slices, self.shares)):
                 if number:
                     self._redirect(stores)
-                self.plans.append(self._plan(step, [x[part] for x in arrays], (part.stop - part.start) / size))
-                if not self.possible:
-                    return
+                self.plans.append(_captured(step, [x[part] for x in arrays], share))
         finally:
             for p, gradient in zip(self.parameters, originals):
                 p._gradient, p.fresh = gradient, False
@@ -123,11 +129,12 @@ class _Parts:
         for total, more in self.sums:
             k.add(total, more, out=total)
         losses = [plan.result.data for plan in self.plans]
-        return Tensor(np.array(sum(loss * share for loss, share in zip(losses, self._shares())), losses[0].dtype))
+        return Tensor(np.array(sum(loss * share for loss, share in zip(losses, self.shares)), losses[0].dtype))
 
-    def _shares(self) -> list[float]:
-        size = self.slices[-1].stop
-        return [(part.stop - part.start) / size for part in self.slices]
+    @property
+    def stale(self) -> bool:
+        """Whether parameters were moved since."""
+        return self.plans[0].generation != k.generation()
 
     def _redirect(self, stores: Sequence[Any]) -> None:
         """Give the parameters gradients in vectors of their own."""
@@ -137,24 +144,23 @@ class _Parts:
             store, start = p.place
             p._gradient = p.laid(others[store][start : start + p.size])
 
-    def _plan(self, step: Step, arrays: Sequence[Array], share: float) -> Plan:
-        """Capture forward and backward of one part, whose mean counts `share` in the whole one."""
-        held = [k.keep(np.array(x, order="C"), "input") for x in arrays]
-        with blas.using(threads=1), k.long_calls(), Capture() as log:
-            step.optimizer.zero_grad()
-            loss = step.loss(*held)
-            loss.backward(Tensor(k.scalar(share, loss.dtype)))
-        if log.failure is not None or any(_is_shared(operands, log.outer) for _, operands in log.calls):
-            self.possible = False
-            return Plan((), (), 0, ())
-        return Plan.of(log, held, loss)
+
+def _captured(step: Step, arrays: Sequence[Array], share: float) -> Plan:
+    """Forward and backward of one part, whose mean counts `share` in the whole one."""
+    held = [k.keep(np.array(x, order="C"), "input") for x in arrays]
+    with blas.using(threads=1), k.long_calls(), Capture() as log:
+        step.optimizer.zero_grad()
+        loss = step.loss(*held)
+        loss.backward(Tensor(k.scalar(share, loss.dtype)))
+    return Plan.of(log, held, loss)
 
 
-def _is_shared(operands: tuple[Any, ...], outer: Sequence[Any]) -> bool:
-    """Whether a call with these operands draws at random, or writes state that all parts would have to share."""
-    written = operands[-1]
-    return any(isinstance(x, np.random.Generator) for x in operands) or (
-        getattr(written, "buffer", 0) < 0 and outer[-1 - written.buffer].role == "state"
+def _has_state(plan: Plan) -> bool:
+    """Whether a call draws at random, or writes state: parts of a batch would have to share that."""
+    return any(
+        any(isinstance(x, np.random.Generator) for x in operands)
+        or (isinstance(operands[-1], View) and operands[-1].buffer < 0 and plan.outer[-1 - operands[-1].buffer].role == "state")
+        for _, operands in plan.calls
     )
 
 

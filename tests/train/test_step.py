@@ -67,6 +67,46 @@ def test_what_parts_would_change_is_not_parted(layer):
 
 
 @adjustable()
+def test_looking_for_parts_changes_no_statistics_and_draws_nothing():
+    rngs, counts, found = [np.random.default_rng(5) for _ in range(2)], [], []
+    for threads, rng in zip((1, 2), rngs):
+        mlkit.manual_seed(3)
+        model = network(nn.BatchNorm2d(4), nn.Dropout(0.2, rng=rng))
+        step = Step(lambda x, y, model=model: ops.cross_entropy(model(x), y), optim.Adam(model.parameters()), threads)
+        x = np.random.default_rng(1).standard_normal((6, 1, 8, 8), dtype=np.float32)
+        for _ in range(3):
+            step(x, np.arange(6) % 3)
+        counts.append(int(model.state_dict()["1.num_batches_tracked"]))
+        found.append(model.state_dict()["1.running_mean"])
+    assert counts == [3, 3]
+    assert rngs[0].random() == rngs[1].random()
+    assert np.allclose(*found, rtol=1e-4)
+
+
+@adjustable()
+def test_a_network_that_begins_to_train_is_not_replayed_as_it_was_in_use():
+    mlkit.manual_seed(3)
+    model = network(nn.Dropout(0.5)).eval()
+    step = Step(lambda x, y: ops.cross_entropy(model(x), y), optim.SGD(model.parameters(), lr=0.0), 2)
+    x, y = np.random.default_rng(1).standard_normal((6, 1, 8, 8), dtype=np.float32), np.arange(6) % 3
+    assert len({step(x, y).item() for _ in range(4)}) == 1
+    model.train()
+    assert len({step(x, y).item() for _ in range(4)}) > 1
+
+
+@adjustable()
+def test_parameters_that_move_make_new_parts():
+    _, step = losses(2, strategy="parts")
+    before = list(step._parts.values())
+    model = nn.Linear(2, 2)
+    optim.SGD(model.parameters())  # moves parameters: every plan is stale
+    x, y = np.zeros((7, 1, 8, 8), np.float32), np.zeros(7, int)
+    step(x, y)
+    assert before != list(step._parts.values())
+    assert np.isfinite(step(x, y).item())
+
+
+@adjustable()
 def test_an_input_without_a_batch_is_not_parted():
     p = mlkit.Parameter(np.ones(3, np.float32))
     step = Step(lambda x, scale: ops.sum(p * p * x) * scale, optim.SGD([p], lr=0.1), 2)

@@ -123,6 +123,10 @@ def _one_group(
     algorithm: str | None,
 ) -> tuple[Array, Gradients]:  # fmt: skip
     g = geometry(x.shape[0], x.shape[1], x.shape[2:], weight.shape[0], weight.shape[2:], stride, padding, dilation)
+    if (algorithm == "winograd" and not winograd.suits(g)) or (algorithm == "planar" and stride != (1, 1)):
+        raise ArgumentError(
+            f"conv2d: algorithm {algorithm!r} cannot make a kernel {g.kernel} with stride {stride}, dilation {dilation}"
+        )
     name = algorithm or choose(g)
     source = _source(g, rolled(x), name)
     kernel = _dense(weight.transpose(2, 3, 1, 0))  # (height, width, C, outputs)
