@@ -127,7 +127,7 @@ class Tensor(Value):
         for tensor in _reverse_order(self):
             dy, _ = gradients.pop(tensor)
             if tensor._backward is None:
-                tensor._accumulate(lambda out, dy=dy: dy if out is None else k.copy(dy, out=out))  # type: ignore[misc]
+                tensor._accumulate(lambda out, dy=dy: k.into(out, dy))  # type: ignore[misc]
                 continue
             for source, thunk in zip(tensor._inputs, tensor._backward(dy)):
                 if isinstance(source, Tensor) and source.requires_grad and thunk is not None:

@@ -8,7 +8,7 @@ called again and again, as long as the arrays live.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -47,6 +47,17 @@ def binding(of: Kernel) -> Callable[[F], F]:
     return register
 
 
+def composite(steps: Callable[..., Iterable[Bound]]) -> Kernel:
+    """A kernel that consists of several: the decorated function gives, for operands, the bound calls to make in turn."""
+
+    @wraps(steps)
+    def function(*operands: Any) -> None:
+        replay(steps(*operands))
+
+    _binders[kernel(function)] = lambda *operands: (replay, (tuple(steps(*operands)),))
+    return function
+
+
 def counting(*of: Kernel) -> Callable[[F], F]:
     """The decorated function counts the real operations of the kernels `of`: operands -> FLOPs."""
 
@@ -77,7 +88,7 @@ def bind(function: Kernel, operands: tuple[Any, ...]) -> Bound:
 
 
 def replay(steps: Iterable[Bound]) -> None:
-    """Make bound calls one after the other: what a kernel that consists of several is bound to."""
+    """Make bound calls one after the other."""
     for function, arguments in steps:
         function(*arguments)
 

@@ -69,6 +69,11 @@ def address(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 
+def memory_order(array: Array) -> list[int]:
+    """The axes of `array` as they lie in memory, the farthest strides first."""
+    return sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
+
+
 def native(dtype: Any) -> np.dtype[Any]:
     """`dtype` in native byte order."""
     found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .call import Bound, binding, call, empty, kernel, like, row
-from .memory import Array
+from .memory import Array, memory_order
 
 Axes = tuple[int, ...]
 
@@ -117,6 +117,16 @@ def reciprocal(a: Array, out: Array | None = None) -> Array:
 def copy(a: Array, out: Array | None = None, dtype: Any = None) -> Array:
     """`a` in new C-ordered memory or in `out`, converted to its dtype."""
     return call(copied, a, empty(a.shape, dtype or a.dtype) if out is None else out)
+
+
+def dense(a: Array) -> Array:
+    """`a` if it is C-contiguous, else a copy that is."""
+    return a if a.flags.c_contiguous else copy(a)
+
+
+def into(out: Array | None, found: Array) -> Array:
+    """`found`, copied into `out` if there is one: how a gradient that lies elsewhere is handed over."""
+    return found if out is None or out is found else copy(found, out=out)
 
 
 def fill(value: complex, out: Array) -> Array:
@@ -253,7 +263,7 @@ def _into(ufunc: np.ufunc, a: Array, b: Array, out: Array) -> Bound:
 def _in_rows(bound: float, a: Array, out: Array) -> tuple[Array, Array, Array]:
     """The operands in long rows beside a row of the bound: NumPy's SIMD loops want an array where a scalar would do."""
     if a.ndim > 2 and a.strides == out.strides and not a.flags.c_contiguous:
-        order = sorted(range(a.ndim), key=lambda axis: -a.strides[axis])  # images: as they lie in memory
+        order = memory_order(a)
         a, out = a.transpose(order), out.transpose(order)
     if a.flags.c_contiguous and out.flags.c_contiguous:
         shape = _rows(a.size)

@@ -87,8 +87,7 @@ class Detector(nn.Module):
         size = raw[:, :, 3:5] - wanted[:, :, 3:5]
         place = ops.sum((centre + size * size) * here)
         rows = ops.reshape(ops.permute(raw[:, :, BOX:], 0, 1, 3, 4, 2), -1, self.num_classes)
-        dense = classes if classes.flags.c_contiguous else k.copy(classes)
-        kind = ops.cross_entropy(rows, dense.reshape(-1), reduction="sum", ignore_index=-1)
+        kind = ops.cross_entropy(rows, k.dense(classes).reshape(-1), reduction="sum", ignore_index=-1)
         return (object_ + place * 2.0 + kind) * (1 / batch)
 
     def detections(self, raw: Any, threshold: float = 0.5, overlap: float = 0.5) -> list[Found]:

@@ -1,6 +1,7 @@
 """Tables of vectors, positions, and dropout."""
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from .. import kernels as k
 from .. import ops
 from ..errors import ArgumentError, ShapeError
+from ..kernels import Array
 from ..tensor import Parameter
 from . import init
 from .module import Module
@@ -38,21 +40,27 @@ class Embedding(Module):
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
+@lru_cache(16)
+def _sinusoids(dim: int, max_len: int, dtype: Any) -> Array:
+    """A row for each position: sines at even places, cosines at odd ones."""
+    angles = np.arange(max_len)[:, None] * np.exp(np.arange(0, dim, 2) * (-math.log(10000) / dim))
+    table = np.empty((max_len, dim), dtype)
+    table[:, 0::2], table[:, 1::2] = np.sin(angles), np.cos(angles)
+    return k.keep(table)
+
+
 class SinusoidalPosition(Module):
     """Adds sines and cosines of the position: (N, T, dim) -> (N, T, dim). Source: Vaswani et al. 2017, section 3.5."""
 
     def __init__(self, dim: int, max_len: int = 5000, dtype: Any = np.float32) -> None:
         if dim < 2 or dim % 2:
             raise ArgumentError(f"SinusoidalPosition: dim is {dim}; it must be even")
-        angles = np.arange(max_len)[:, None] * np.exp(np.arange(0, dim, 2) * (-math.log(10000) / dim))
-        table = np.empty((max_len, dim), dtype)
-        table[:, 0::2], table[:, 1::2] = np.sin(angles), np.cos(angles)
-        self.table = k.keep(table)
+        self.dim, self.max_len, self.dtype = dim, max_len, np.dtype(dtype)
 
     def forward(self, x: Any) -> Any:
-        if x.ndim != 3 or x.shape[1] > len(self.table) or x.shape[2] != self.table.shape[1]:
-            raise ShapeError(f"SinusoidalPosition: input {x.shape}; it takes (N, up to {len(self.table)}, {self.table.shape[1]})")
-        return ops.add(x, self.table[: x.shape[1]])
+        if x.ndim != 3 or x.shape[1] > self.max_len or x.shape[2] != self.dim:
+            raise ShapeError(f"SinusoidalPosition: input {x.shape}; it takes (N, up to {self.max_len}, {self.dim})")
+        return ops.add(x, _sinusoids(self.dim, self.max_len, self.dtype)[: x.shape[1]])
 
 
 class Dropout(Module):

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import kernels as k
 from .. import ops
+from ..tensor import Buffer
 from .module import Module
 
 
@@ -60,7 +61,7 @@ class CrossEntropyLoss(_Loss):
         self, weight: Any = None, ignore_index: int | None = None, reduction: str = "mean", label_smoothing: float = 0.0
     ) -> None:
         super().__init__(reduction)
-        self.weight, self.ignore_index, self.label_smoothing = _kept(weight), ignore_index, label_smoothing
+        self.weight, self.ignore_index, self.label_smoothing = _class_weights(weight), ignore_index, label_smoothing
 
     def forward(self, x: Any, target: Any) -> Any:
         return ops.cross_entropy(
@@ -74,7 +75,7 @@ class NLLLoss(_Loss):
 
     def __init__(self, weight: Any = None, ignore_index: int | None = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
-        self.weight, self.ignore_index = _kept(weight), ignore_index
+        self.weight, self.ignore_index = _class_weights(weight), ignore_index
 
     def forward(self, x: Any, target: Any) -> Any:
         return ops.nll_loss(x, target, reduction=self.reduction, weight=self.weight, ignore_index=self.ignore_index)
@@ -127,8 +128,5 @@ class CTCLoss(_Loss):
         )  # fmt: skip
 
 
-def _kept(weight: Any) -> Any:
-    """The weights of classes as an array that outlives a step."""
-    if weight is None:
-        return None
-    return k.keep(np.ascontiguousarray(weight.data if isinstance(weight, k.Value) else weight))
+def _class_weights(weight: Any) -> Buffer | None:
+    return None if weight is None else Buffer(np.array(weight.data if isinstance(weight, k.Value) else weight))

@@ -5,20 +5,19 @@ from .activation import elu, gelu, hardsigmoid, leaky_relu, log_softmax, mish, r
 from .arithmetic import absolute, add, divide, exp, log, matmul, multiply, negative, power, sqrt, subtract
 from .attention import rotary, scaled_dot_product_attention, self_attention
 from .conv import conv1d, conv2d, conv_transpose2d
+from .crossentropy import cross_entropy, nll_loss
+from .ctc import ctc_loss
 from .dropout import dropout, normal_like
 from .embedding import embedding
 from .linear import linear
 from .loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
-    cross_entropy,
-    ctc_loss,
     hinge_embedding_loss,
     huber_loss,
     kl_div,
     l1_loss,
     mse_loss,
-    nll_loss,
     smooth_l1_loss,
 )
 from .normalize import batch_norm, group_norm, layer_norm, rms_norm

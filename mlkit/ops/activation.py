@@ -14,6 +14,7 @@ from ..kernels import Array
 from ..tensor import Backward, gradients_wanted, primitive
 
 Primitive = tuple[Array, Backward]
+Sloped = Callable[[Array, Array, Array | None], None]  # makes its value and, if asked to, its slope: (x, y, slope)
 BLOCK = 32768  # numbers worked on at a time: they stay in a second-level cache
 
 
@@ -212,12 +213,6 @@ def _axis(x: Array, axis: int) -> int:
     return axis % x.ndim
 
 
-class Sloped(NamedTuple):
-    """A function that makes its value, and its slope unless that is None: (x, y, slope)."""
-
-    both: Callable[[Array, Array, Array | None], None]
-
-
 def _gelu_tanh(x: Array, y: Array, slope: Array | None) -> None:
     """With s = (1 + tanh u) / 2, u = √(2/π) (x + 0.044715 x³): y = x s, y' = s + 2 (y - y s) u'."""
     dtype, root = x.dtype, math.sqrt(2 / math.pi)
@@ -271,20 +266,20 @@ def _mish(x: Array, y: Array, slope: Array | None) -> None:
     k.multiply(x, t, out=y)
 
 
-SLOPED = {"gelu_tanh": Sloped(_gelu_tanh), "gelu": Sloped(_gelu), "silu": Sloped(_silu), "mish": Sloped(_mish)}
+SLOPED: dict[str, Sloped] = {"gelu_tanh": _gelu_tanh, "gelu": _gelu, "silu": _silu, "mish": _mish}
 
 
 def _sloped(x: Array, function: Sloped) -> Primitive:
     y = k.like(x)
     slope = k.like(x) if gradients_wanted() else None
-    order = sorted(range(y.ndim), key=lambda axis: -y.strides[axis])  # images: as they lie in memory
+    order = k.memory_order(y)  # images: as they lie in memory
     source, value = x.transpose(order), y.transpose(order).reshape(-1)
-    source = (source if source.flags.c_contiguous else k.copy(source)).reshape(-1)
+    source = k.dense(source).reshape(-1)
     kept = None if slope is None else slope.transpose(order).reshape(-1)
     step = k.grain(BLOCK)
     for first in range(0, x.size, step):
         part = slice(first, first + step)
-        function.both(source[part], value[part], None if kept is None else kept[part])
+        function(source[part], value[part], None if kept is None else kept[part])
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         return (lambda out: k.multiply(dy, slope, out=out),)  # type: ignore[arg-type]  # there is one on the tape
@@ -301,8 +296,6 @@ def _softplus(x: Array) -> Array:
 def _step(x: Array, low: float) -> Array:
     """1 where x is above 0, else `low`."""
     above = k.copy(k.greater(x, k.scalar(0, x.dtype)), dtype=x.dtype)
-    return (
-        k.at_least(low, above, out=above)
-        if low <= 1
-        else k.add(k.multiply(above, k.scalar(1 - low, x.dtype)), k.scalar(low, x.dtype))
-    )
+    if low <= 1:
+        return k.at_least(low, above, out=above)
+    return k.add(k.multiply(above, k.scalar(1 - low, x.dtype)), k.scalar(low, x.dtype))

@@ -146,7 +146,7 @@ def matmul(a: Array, b: Array) -> Primitive:
 def fold(dy: Array, shape: tuple[int, ...], out: Array | None = None) -> Array:
     """`dy` summed over the axes that broadcasting added to `shape`: the gradient of the operand of that shape."""
     if dy.shape == shape:
-        return dy if out is None else k.copy(dy, out=out)
+        return k.into(out, dy)
     lead = dy.ndim - len(shape)
     axes = tuple(i for i in range(dy.ndim) if i < lead or (shape[i - lead] == 1 and dy.shape[i] != 1))
     if lead and axes == tuple(range(lead)):
@@ -164,8 +164,7 @@ def product(dy: Array, x: Array, shape: tuple[int, ...], out: Array | None = Non
 
 def into(dx: Array, shape: tuple[int, ...], out: Array | None, final: tuple[int, ...] | None = None) -> Array:
     """`fold(dx, shape)` in the shape `final`, moved to `out` if there is one."""
-    folded = fold(dx, shape).reshape(shape if final is None else final)
-    return folded if out is None else k.copy(folded, out=out)
+    return k.into(out, fold(dx, shape).reshape(shape if final is None else final))
 
 
 def _check(a: Array, b: Array, operator: str) -> None:

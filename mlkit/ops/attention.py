@@ -40,7 +40,7 @@ def scaled_dot_product_attention(
         dq, dk, dv = (k.like(x) for x in (query, key, value))
         for n in range(batch):
             _attend_gradient(dy[n], query[n], key[n], value[n], scale, weights[n], _of(kept, n), dq[n], dk[n], dv[n])
-        return tuple(lambda out, d=d: d if out is None else k.copy(d, out=out) for d in (dq, dk, dv))
+        return tuple(lambda out, d=d: k.into(out, d) for d in (dq, dk, dv))
 
     return y, backward
 
@@ -57,7 +57,7 @@ def self_attention(
         raise ShapeError(
             f"self_attention: input {packed.shape} with {heads} heads; it takes (N, T, 3 E), E a multiple of the heads"
         )
-    packed = packed if packed.flags.c_contiguous else k.copy(packed)
+    packed = k.dense(packed)
     batch, time, width = packed.shape
     shape = batch, time, 3, heads, width // (3 * heads)
     query, key, value = packed.reshape(shape).transpose(2, 0, 3, 1, 4)
@@ -71,7 +71,7 @@ def self_attention(
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
-            dy_parts = (dy if dy.flags.c_contiguous else k.copy(dy)).reshape(y.shape).transpose(0, 2, 1, 3)
+            dy_parts = k.dense(dy).reshape(y.shape).transpose(0, 2, 1, 3)
             out = k.empty(packed.shape, packed.dtype) if out is None else out
             dq, dk, dv = out.reshape(shape).transpose(2, 0, 3, 1, 4)
             for n in range(batch):

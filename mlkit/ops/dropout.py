@@ -18,7 +18,7 @@ def dropout(x: Array, p: float = 0.5, rng: Any = None) -> Primitive:
     if not 0 <= p <= 1:
         raise ArgumentError(f"dropout: p is {p}; it is a probability")
     if p == 0:
-        return x, lambda dy: (lambda out: dy if out is None else k.copy(dy, out=out),)
+        return x, lambda dy: (lambda out: k.into(out, dy),)
     _check(rng)
     kept = k.call(chances, p, rng, k.like(x))
     y = k.multiply(x, kept)
@@ -28,7 +28,7 @@ def dropout(x: Array, p: float = 0.5, rng: Any = None) -> Primitive:
 @k.kernel
 def chances(p: float, rng: Any, out: Array) -> None:
     """0 with probability `p`, else 1 / (1 - p); new ones at every call."""
-    flat = out.transpose(sorted(range(out.ndim), key=lambda axis: -out.strides[axis])).reshape(-1)
+    flat = out.transpose(k.memory_order(out)).reshape(-1)
     rng.random(out=flat, dtype=flat.dtype)
     np.greater_equal(flat, p, out=flat, casting="unsafe")
     np.multiply(flat, 1 / (1 - p) if p < 1 else 0, out=flat)

@@ -16,17 +16,17 @@ from ..kernels import Array
 Pair = tuple[int, int]
 
 
+def shares(count: int, parts: int) -> list[slice]:
+    """`count` things shared out evenly."""
+    return [slice(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
+
+
 def pair(what: str, value: Any, least: int) -> Pair:
     """A whole number, meant for height and width, or two of them."""
     numbers = value if isinstance(value, tuple | list) else (value, value)
     if len(numbers) != 2 or not all(isinstance(n, int | np.integer) and n >= least for n in numbers):
         raise ArgumentError(f"{what} is {value!r}; it takes a whole number from {least}, or two")
     return int(numbers[0]), int(numbers[1])
-
-
-def images(batch: int, channels: int, height: int, width: int, dtype: object = np.float32) -> Array:
-    """Uninitialised images (N, C, H, W) on memory (H, N, W, C)."""
-    return unrolled(k.empty((height, batch, width, channels), dtype))
 
 
 def rolled(x: Array) -> Array:
@@ -37,12 +37,6 @@ def rolled(x: Array) -> Array:
 def unrolled(x: Array) -> Array:
     """The reverse of `rolled`."""
     return x.transpose(1, 3, 0, 2)
-
-
-def dense(x: Array) -> Array:
-    """`rolled(x)`, C-contiguous: copied only where it lies otherwise in memory."""
-    turned = rolled(x)
-    return turned if turned.flags.c_contiguous else k.copy(turned)
 
 
 class Padded:
@@ -96,7 +90,3 @@ class Padded:
         pixel = self.channels * item
         shape = count, length * self.channels
         return np.ndarray(shape, self.memory.dtype, self.memory, first * pixel, (step * pixel, item))
-
-    def rows(self) -> Array:
-        """All planes as one matrix: (planes, N * pitch * C)."""
-        return self.grid.reshape(self.planes, -1)

@@ -24,7 +24,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None, activation: str |
             k.copy(bias, out=z)
         gemm(rows[part], weight.T, out=z, beta=0.0 if bias is None else 1.0)
         if sloped:
-            sloped.both(z, y[part], None if slope is None else slope[part])
+            sloped(z, y[part], None if slope is None else slope[part])
     function = FUSED.get(activation) if activation else None
     if function:
         function.value(y, y)
@@ -50,7 +50,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None, activation: str |
 
 def _rows(x: Array) -> Array:
     """All leading axes as one: (…, n) -> (rows, n)."""
-    return (x if x.flags.c_contiguous else k.copy(x)).reshape(-1, x.shape[-1])
+    return k.dense(x).reshape(-1, x.shape[-1])
 
 
 def _check(x: Array, weight: Array, bias: Array | None, activation: str | None) -> None:

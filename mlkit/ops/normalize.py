@@ -77,13 +77,13 @@ def batch_norm(
                     k.add(k.multiply(middle, longs[1], out=target), longs[2], out=target)
                     source = k.add(target, source, out=target)
                 k.multiply(source, longs[0], out=target)
-            return _given(_shaped(found, x), out)
+            return k.into(out, _shaped(found, x))
 
         return (
             dx,
             lambda out: k.multiply(product, inverse, out=out),
-            lambda out: _given(dbias, out),
-            lambda out: _given(_shaped(dz, x), out),
+            lambda out: k.into(out, dbias),
+            lambda out: k.into(out, _shaped(dz, x)),
         )
 
     return _shaped(y, x), backward
@@ -141,7 +141,7 @@ def group_norm(x: Array, weight: Array | None, bias: Array | None, num_groups: i
         raise ShapeError(f"group_norm: input {x.shape} with {num_groups} groups; it takes (N, C, …), C a multiple of the groups")
     _check_channels("group_norm", x.shape[1], x.dtype, weight, bias)
     batch, channels = x.shape[:2]
-    rows = (x if x.flags.c_contiguous else k.copy(x)).reshape(batch * num_groups, -1)
+    rows = k.dense(x).reshape(batch * num_groups, -1)
     share, columns = _share(rows.shape[1], x.dtype), (batch, channels, -1)
     hat = k.subtract(rows, gemv(rows, share)[:, None])
     inverse = k.empty((len(rows), 1), x.dtype)
@@ -151,12 +151,12 @@ def group_norm(x: Array, weight: Array | None, bias: Array | None, num_groups: i
     y = y if bias is None else k.add(y, bias[:, None])
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
-        d = (dy if dy.flags.c_contiguous else k.copy(dy)).reshape(columns)
+        d = k.dense(dy).reshape(columns)
         grown = d if weight is None else k.multiply(d, weight[:, None])
 
         def dx(out: Array | None) -> Array:
             found = _unnormalised(grown.reshape(rows.shape), hat.reshape(rows.shape), inverse, share, True)
-            return _given(found.reshape(x.shape), out)
+            return k.into(out, found.reshape(x.shape))
 
         return dx, lambda out: k.sum(k.multiply(d, hat), (0, 2), out=out), lambda out: k.sum(d, (0, 2), out=out)
 
@@ -197,7 +197,7 @@ def _same_rows(x: Array, residual: Array) -> Array:
 
 def _dense_rows(x: Array) -> Array:
     turned = x if x.ndim == 2 else rolled(x if x.ndim == 4 else x[:, :, None])
-    return (turned if turned.flags.c_contiguous else k.copy(turned)).reshape(-1, x.shape[1])
+    return k.dense(turned).reshape(-1, x.shape[1])
 
 
 def _shaped(rows: Array, x: Array) -> Array:
@@ -229,7 +229,7 @@ def _feature_rows(name: str, x: Array, weight: Array | None, bias: Array | None,
         if vector is not None and vector.dtype != x.dtype:
             raise DtypeError(f"{name}: the input is {x.dtype}, weight or bias {vector.dtype}")
     features = int(np.prod(shape))
-    return (x if x.flags.c_contiguous else k.copy(x)).reshape(-1, features), features
+    return k.dense(x).reshape(-1, features), features
 
 
 def _inverse_root(squares: Array, share: Array, eps: float, out: Array) -> None:
@@ -252,7 +252,7 @@ def _norm_backward(dy: Array, x: Array, weight: Array | None, bias: Array | None
     """The thunks of layer_norm and rms_norm."""
     features = hat.shape[1]
     share = _share(features, x.dtype)
-    d = (dy if dy.flags.c_contiguous else k.copy(dy)).reshape(hat.shape)
+    d = k.dense(dy).reshape(hat.shape)
 
     def dx(out: Array | None) -> Array:
         found = k.empty(hat.shape, x.dtype) if out is None else out.reshape(hat.shape)
@@ -287,10 +287,6 @@ def _unnormalised(grown: Array, hat: Array, inverse: Array, share: Array, centre
 def _share(features: int, dtype: object) -> Array:
     """The vector whose inner product with a row is its mean."""
     return k.row(1 / features, features, dtype)
-
-
-def _given(found: Array, out: Array | None) -> Array:
-    return found if out is None else k.copy(found, out=out)
 
 
 def _cut(rows: Array, features: int = 0) -> Iterator[Array]:

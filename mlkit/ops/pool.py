@@ -10,7 +10,7 @@ from ..errors import ArgumentError, ShapeError
 from ..kernels import Array
 from ..tensor import Backward, primitive
 from .activation import FUSED
-from .image import Pair, dense, pair, rolled, unrolled
+from .image import Pair, pair, rolled, unrolled
 
 Primitive = tuple[Array, Backward]
 CHUNK = 65536  # numbers worked on at a time: they stay in a second-level cache
@@ -62,7 +62,7 @@ def max_pool2d(
         raise ArgumentError(f"max_pool2d: activation {activation!r} is not relu")
     function = FUSED[activation] if activation else None
     down, across = _axes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
-    rows = dense(x)
+    rows = k.dense(rolled(x))
     middle = k.empty((down.size, rows.shape[1], across.out, rows.shape[3]), x.dtype)
     y = k.empty((down.out, *middle.shape[1:]), x.dtype)
     for part in _images(rows):
@@ -79,7 +79,7 @@ def max_pool2d(
                 between = k.empty(middle[part].shape, x.dtype)
                 _route(down, turned[part], middle[part], y[part], between)
                 _route(across, between, rows[part], middle[part], found[part])
-            return _handed(found, out)
+            return k.into(out, unrolled(found))
 
         return (dx,)
 
@@ -94,7 +94,7 @@ def avg_pool2d(
     axes = _axes("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     down, across = axes
     share = _shares(*axes, count_include_pad, x.dtype)
-    rows = dense(x)
+    rows = k.dense(rolled(x))
     y = k.empty((down.out, rows.shape[1], across.out, rows.shape[3]), x.dtype)
     for part in _images(rows):
         middle = k.empty((down.size, y[part].shape[1], *y.shape[2:]), x.dtype)
@@ -110,7 +110,7 @@ def avg_pool2d(
                 middle = k.empty((down.size, each[part].shape[1], *each.shape[2:]), x.dtype)
                 _spread(down, each[part], middle)
                 _spread(across, middle, found[part])
-            return _handed(found, out)
+            return k.into(out, unrolled(found))
 
         return (dx,)
 
@@ -124,7 +124,7 @@ def adaptive_avg_pool2d(x: Array, output_size: Any) -> Primitive:
         raise ShapeError(f"adaptive_avg_pool2d: input {x.shape}; it takes (N, C, H, W), not empty")
     height, width = pair("adaptive_avg_pool2d: output_size", output_size, 1)
     tall, wide = _bins(x.shape[2], height), _bins(x.shape[3], width)
-    rows = dense(x)
+    rows = k.dense(rolled(x))
     y = k.empty((height, rows.shape[1], width, rows.shape[3]), x.dtype)
     for i, (top, bottom) in enumerate(tall):
         column = k.sum(rows[top:bottom], (0,)) if bottom - top > 1 else rows[top]
@@ -143,7 +143,7 @@ def adaptive_avg_pool2d(x: Array, output_size: Any) -> Primitive:
                     share = k.multiply(turned[i, :, j], k.scalar(1 / ((bottom - top) * (right - left)), x.dtype))[:, None]
                     window = found[top:bottom, :, left:right]
                     k.copy(share, out=window) if apart else k.add(window, share, out=window)
-            return _handed(found, out)
+            return k.into(out, unrolled(found))
 
         return (dx,)
 
@@ -216,10 +216,6 @@ def _images(rows: Array) -> Iterator[tuple[slice, slice]]:
     """The images, some at a time."""
     step = max(1, k.grain(CHUNK) * rows.shape[1] // max(1, rows.size))
     return ((slice(None), slice(first, first + step)) for first in range(0, rows.shape[1], step))
-
-
-def _handed(found: Array, out: Array | None) -> Array:
-    return unrolled(found) if out is None else k.copy(unrolled(found), out=out)
 
 
 def _bins(size: int, count: int) -> list[Pair]:

@@ -5,7 +5,7 @@ array; gates stand in PyTorch's order. `mask`, (T, N, 1) of ones and zeros, ends
 stay as they are and the output is 0. In memory each gate has its own (T, N, H), so that what is done to it is contiguous.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 from .. import kernels as k
 from ..blas import gemm, gemv
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..kernels import Array, Bound
+from ..kernels import Array
 from ..tensor import Backward, primitive
 from .activation import FUSED
+from .gates import gru_step, gru_step_gradient, lstm_step, lstm_step_gradient
 
 Primitive = tuple[Array, Backward]
 SMALL = 1_000_000  # multiplications of a product up to which OpenBLAS's AVX-512 kernels need not pack
@@ -67,8 +68,8 @@ def lstm(
                 k.add(dc, kept_c, out=dc)
         return (
             lambda out: _of_input(dgates, weight_ih, x, out),
-            lambda out: _given(dh, out),
-            lambda out: _given(dc, out),
+            lambda out: k.into(out, dh),
+            lambda out: k.into(out, dc),
             *_of_parameters(dgates, dgates, x, before),
         )
 
@@ -115,7 +116,7 @@ def gru(
                 k.add(dh, kept, out=dh)
         return (
             lambda out: _of_input(dgates, weight_ih, x, out),
-            lambda out: _given(dh, out),
+            lambda out: k.into(out, dh),
             *_of_parameters(dgates, dproducts, x, before),
         )
 
@@ -160,131 +161,11 @@ def rnn(
                 k.add(dh, kept, out=dh)
         return (
             lambda out: _of_input(dvalues[None], weight_ih, x, out),
-            lambda out: _given(dh, out),
+            lambda out: k.into(out, dh),
             *_of_parameters(dvalues[None], dvalues[None], x, before),
         )
 
     return y, backward
-
-
-@k.kernel
-def lstm_step(c: Array, gates: Array, state: Array, tanh: Array, h: Array) -> None:
-    """The new c in `state`, its tanh, the new h; `gates` hold what goes into the tanh, then i, f, g, o."""
-    k.replay(_lstm_steps(c, gates, state, tanh, h))
-
-
-@k.kernel
-def lstm_step_gradient(dh: Array, gates: Array, c: Array, tanh: Array, scratch: Array, dc: Array, dgates: Array) -> None:
-    """The gradient before the gates' functions; `dc` becomes that of the state before."""
-    k.replay(_lstm_gradient_steps(dh, gates, c, tanh, scratch, dc, dgates))
-
-
-@k.kernel
-def gru_step(h: Array, products: Array, gates: Array, out: Array) -> None:
-    """The new h; `gates` hold the products with the inputs, then r, z, n."""
-    k.replay(_gru_steps(h, products, gates, out))
-
-
-@k.kernel
-def gru_step_gradient(gates: Array, products: Array, h: Array, scratch: Array, dproducts: Array, dh: Array, dgates: Array) -> None:
-    """The gradients before the gates' functions; `dh` becomes what goes past the gates to the state before."""
-    k.replay(_gru_gradient_steps(gates, products, h, scratch, dproducts, dh, dgates))
-
-
-@k.binding(lstm_step)
-def _(*operands: Array) -> Bound:
-    return k.replay, (tuple(_lstm_steps(*operands)),)
-
-
-@k.binding(lstm_step_gradient)
-def _(*operands: Array) -> Bound:
-    return k.replay, (tuple(_lstm_gradient_steps(*operands)),)
-
-
-@k.binding(gru_step)
-def _(*operands: Array) -> Bound:
-    return k.replay, (tuple(_gru_steps(*operands)),)
-
-
-@k.binding(gru_step_gradient)
-def _(*operands: Array) -> Bound:
-    return k.replay, (tuple(_gru_gradient_steps(*operands)),)
-
-
-def _lstm_steps(c: Array, gates: Array, state: Array, tanh: Array, h: Array) -> Iterator[Bound]:
-    half = _number(0.5, h.dtype)
-    i, f, g, o = gates
-    yield np.tanh, (gates, gates)
-    for sigmoid in (gates[:2], o):
-        yield np.multiply, (sigmoid, half, sigmoid)
-        yield np.add, (sigmoid, half, sigmoid)
-    yield np.multiply, (i, g, tanh)
-    yield np.multiply, (f, c, state)
-    yield np.add, (state, tanh, state)
-    yield np.tanh, (state, tanh)
-    yield np.multiply, (o, tanh, h)
-
-
-def _lstm_gradient_steps(
-    dh: Array, gates: Array, c: Array, tanh: Array, scratch: Array, dc: Array, dgates: Array
-) -> Iterator[Bound]:
-    one = _number(1, dh.dtype)
-    i, f, g, o = gates
-    di, df, dg, do = dgates
-    dh_o, rest = scratch[:2]
-    yield np.multiply, (dh, tanh, do)
-    yield np.multiply, (dh, o, dh_o)  # dc += dh o (1 - tanh²)
-    yield np.multiply, (tanh, tanh, rest)
-    yield np.multiply, (rest, dh_o, rest)
-    yield np.subtract, (dh_o, rest, dh_o)
-    yield np.add, (dc, dh_o, dc)
-    yield np.multiply, (dc, g, di)
-    yield np.multiply, (dc, c, df)
-    yield np.multiply, (dc, i, dg)
-    yield np.multiply, (dc, f, dc)
-    yield np.multiply, (gates, gates, scratch)  # slopes: s (1 - s) of the sigmoids, 1 - g² of the tanh
-    yield np.subtract, (gates[:2], scratch[:2], scratch[:2])
-    yield np.subtract, (one, scratch[2], scratch[2])
-    yield np.subtract, (o, scratch[3], scratch[3])
-    yield np.multiply, (dgates, scratch, dgates)
-
-
-def _gru_steps(h: Array, products: Array, gates: Array, out: Array) -> Iterator[Bound]:
-    half, sigmoids = _number(0.5, h.dtype), gates[:2]
-    r, z, n = gates
-    yield np.add, (sigmoids, products[:2], sigmoids)
-    yield np.multiply, (sigmoids, half, sigmoids)
-    yield np.tanh, (sigmoids, sigmoids)
-    yield np.multiply, (sigmoids, half, sigmoids)
-    yield np.add, (sigmoids, half, sigmoids)
-    yield np.multiply, (r, products[2], out)
-    yield np.add, (n, out, n)
-    yield np.tanh, (n, n)
-    yield np.subtract, (h, n, out)
-    yield np.multiply, (out, z, out)
-    yield np.add, (out, n, out)
-
-
-def _gru_gradient_steps(
-    gates: Array, products: Array, h: Array, scratch: Array, dproducts: Array, dh: Array, dgates: Array
-) -> Iterator[Bound]:
-    one, (r, z, n), (dr, dz, dn) = _number(1, dh.dtype), gates, dgates
-    yield np.subtract, (h, n, dz)  # dz = dh (h - n) z (1 - z)
-    yield np.multiply, (dz, dh, dz)
-    yield np.multiply, (dz, z, dz)
-    yield np.subtract, (one, z, scratch)
-    yield np.multiply, (dz, scratch, dz)
-    yield np.multiply, (dh, scratch, dn)  # dn = dh (1 - z) (1 - n²)
-    yield np.multiply, (n, n, scratch)
-    yield np.subtract, (one, scratch, scratch)
-    yield np.multiply, (dn, scratch, dn)
-    yield np.multiply, (dh, z, dh)
-    yield np.multiply, (dn, products[2], dr)  # dr = dn h_n r (1 - r)
-    yield np.multiply, (dr, r, dr)
-    yield np.subtract, (one, r, scratch)
-    yield np.multiply, (dr, scratch, dr)
-    yield np.copyto, (dproducts[:2], dgates[:2])
-    yield np.multiply, (dn, r, dproducts[2])
 
 
 def _input_products(x: Array, weight: Array, biases: tuple[Array | None, ...], gates: int, scale: Array | None) -> Array:
@@ -364,7 +245,7 @@ def _through(dgates: Array, weight: Array, out: Array, beta: float = 0.0) -> Non
 def _of_input(dgates: Array, weight: Array, x: Array, out: Array | None) -> Array:
     found = k.empty(x.shape, x.dtype) if out is None or not out.flags.c_contiguous else out
     _through(dgates.reshape(len(dgates), -1, dgates.shape[-1]), weight, found.reshape(-1, x.shape[-1]))
-    return found if out is None or out is found else k.copy(found, out=out)
+    return k.into(out, found)
 
 
 def _of_parameters(dinputs: Array, dhidden: Array, x: Array, before: Array) -> tuple[Callable[[Array | None], Array], ...]:
@@ -395,11 +276,7 @@ def _of_bias(dgates: Array, out: Array | None) -> Array:
 
 
 def _rows(x: Array) -> Array:
-    return (x if x.flags.c_contiguous else k.copy(x)).reshape(-1, x.shape[-1])
-
-
-def _given(found: Array, out: Array | None) -> Array:
-    return found if out is None else k.copy(found, out=out)
+    return k.dense(x).reshape(-1, x.shape[-1])
 
 
 @lru_cache(64)
@@ -408,11 +285,6 @@ def _halves(size: int, dtype: Any) -> Array:
     scale = np.full(4 * size, 0.5, dtype)
     scale[2 * size : 3 * size] = 1
     return k.keep(scale)
-
-
-@lru_cache(16)
-def _number(value: float, dtype: Any) -> Array:
-    return np.array(value, dtype)
 
 
 def _check(

@@ -60,7 +60,7 @@ def upsample(x: Array, scale_factor: Any = 2, mode: str = "nearest", align_corne
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
             found = unrolled(_folded(_folded(rolled(dy), 2, tables[1], x.shape[3]), 0, tables[0], x.shape[2]))
-            return found if out is None else k.copy(found, out=out)
+            return k.into(out, found)
 
         return (dx,)
 
@@ -123,7 +123,7 @@ def _gathered(x: Array, pairs: list[tuple[int, int]], mode: str) -> Primitive:
             found = dy
             for (axis, _, _), table in zip(axes[::-1], tables[::-1]):
                 found = _folded(found, axis, table, x.shape[axis])
-            return found if out is None else k.copy(found, out=out)
+            return k.into(out, found)
 
         return (dx,)
 
@@ -157,6 +157,6 @@ def _pairs(x: Array, padding: Any, mode: str) -> list[tuple[int, int]]:
 
 def _like(x: Array, shape: tuple[int, ...]) -> Array:
     """Memory of another shape, with its axes in the order of those of `x`."""
-    order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
+    order = k.memory_order(x)
     memory = k.empty(tuple(shape[axis] for axis in order), x.dtype)
     return memory.transpose([order.index(axis) for axis in range(x.ndim)])

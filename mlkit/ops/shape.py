@@ -21,8 +21,7 @@ def reshape(x: Array, *shape: Any) -> Primitive:
     if sizes.count(-1) > 1 or (-1 not in sizes and known != x.size) or (-1 in sizes and (not known or x.size % known)):
         raise ShapeError(f"{x.shape}, {x.size} elements, cannot take the shape {sizes}")
     sizes = tuple(x.size // known if n == -1 else n for n in sizes)
-    dense = x if x.flags.c_contiguous else k.copy(x)
-    return dense.reshape(sizes), lambda dy: (lambda out: _turned(dy.reshape(x.shape), out),)
+    return k.dense(x).reshape(sizes), lambda dy: (lambda out: k.into(out, dy.reshape(x.shape)),)
 
 
 @primitive
@@ -32,7 +31,7 @@ def permute(x: Array, *axes: Any) -> Primitive:
     if sorted(order) != list(range(x.ndim)):
         raise ShapeError(f"axes {axes} are no permutation of the {x.ndim} axes of {x.shape}")
     back = tuple(int(i) for i in np.argsort(order))
-    return x.transpose(order), lambda dy: (lambda out: _turned(dy.transpose(back), out),)
+    return x.transpose(order), lambda dy: (lambda out: k.into(out, dy.transpose(back)),)
 
 
 def transpose(x: Any, first: int = -2, second: int = -1) -> Any:
@@ -58,7 +57,7 @@ def broadcast_to(x: Array, *shape: Any) -> Primitive:
 
     def dx(dy: Array, out: Array | None) -> Array:
         folded = k.sum(dy, axes, keepdims=True).reshape(x.shape) if axes else dy
-        return _turned(folded, out)
+        return k.into(out, folded)
 
     return y, lambda dy: (lambda out: dx(dy, out),)
 
@@ -102,8 +101,4 @@ def concatenate(*arrays: Array, axis: int = 0) -> Primitive:
     y = k.empty((*first.shape[:axis], int(stops[-1]), *first.shape[axis + 1 :]), first.dtype)
     for x, part in zip(arrays, parts):
         k.copy(x, out=y[part])
-    return y, lambda dy: tuple(lambda out, part=part: _turned(dy[part], out) for part in parts)
-
-
-def _turned(view: Array, out: Array | None) -> Array:
-    return view if out is None else k.copy(view, out=out)
+    return y, lambda dy: tuple(lambda out, part=part: k.into(out, dy[part]) for part in parts)

@@ -1,6 +1,6 @@
 """Adam and AdamW on flat vectors."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -70,29 +70,24 @@ def adam_rates(lr: Array, beta1: float, beta2: float, eps: float, decay: float, 
     out[:] = -rate * first / second, eps / second, 1 - rate * decay
 
 
-@k.kernel
+@k.composite
 def adam_update(
     gradient: Array, moment: Array, square: Array, beta1: Array, beta2: Array, rates: Array, decay: Array | None, decoupled: bool,
     value: Array,
-) -> None:  # fmt: skip
-    function, arguments = _bind(gradient, moment, square, beta1, beta2, rates, decay, decoupled, value)
-    function(*arguments)
-
-
-@k.binding(adam_update)
-def _bind(
-    gradient: Array, moment: Array, square: Array, beta1: Array, beta2: Array, rates: Array, decay: Array | None, decoupled: bool,
-    value: Array,
-) -> Bound:  # fmt: skip
+) -> Iterator[Bound]:  # fmt: skip
     rate, floor, kept = (rates[i, ...] for i in range(3))
-    steps: list[Bound] = []
     for g, m, v, p, t in cut(gradient, moment, square, value):
         if decay is not None and not decoupled:
             total = np.empty_like(t)
-            steps += [(np.multiply, (p, decay, total)), (np.add, (total, g, total))]
+            yield np.multiply, (p, decay, total)
+            yield np.add, (total, g, total)
             g = total
         elif decay is not None:
-            steps.append((np.multiply, (p, kept, p)))
-        steps += [*decay_and_add(m, beta1, g), (np.multiply, (g, g, t)), *decay_and_add(v, beta2, t)]
-        steps += [(np.sqrt, (v, t)), (np.add, (t, floor, t)), (np.divide, (m, t, t)), *add_scaled(p, rate, t)]
-    return k.replay, (tuple(steps),)
+            yield np.multiply, (p, kept, p)
+        yield from decay_and_add(m, beta1, g)
+        yield np.multiply, (g, g, t)
+        yield from decay_and_add(v, beta2, t)
+        yield np.sqrt, (v, t)
+        yield np.add, (t, floor, t)
+        yield np.divide, (m, t, t)
+        yield from add_scaled(p, rate, t)

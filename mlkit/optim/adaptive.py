@@ -5,7 +5,6 @@ the elementwise calls on gradient g, states, value p and two scratch blocks.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -56,18 +55,9 @@ def rule_numbers(rule: str, settings: Settings, lr: Array, time: Array, out: Arr
     out[: len(numbers)] = numbers
 
 
-@k.kernel
-def rule_update(rule: str, settings: Settings, rates: Array, gradient: Array, *rest: Array) -> None:
+@k.composite
+def rule_update(rule: str, settings: Settings, rates: Array, gradient: Array, *rest: Array) -> Steps:
     """Follow the rule: the rest are its states and, last, the value."""
-    k.replay(_calls(rule, settings, rates, gradient, *rest))
-
-
-@k.binding(rule_update)
-def _(*operands: Any) -> Bound:
-    return k.replay, (tuple(_calls(*operands)),)
-
-
-def _calls(rule: str, settings: Settings, rates: Array, gradient: Array, *rest: Array) -> Steps:
     decay = k.scalar(settings[0], gradient.dtype) if settings[0] and rule != "lion" else None
     numbers = tuple(rates[i, ...] for i in range(KEPT))
     extra = np.empty_like(gradient[: len(next(cut(gradient))[0])])

@@ -1,6 +1,6 @@
 """Stochastic gradient descent, with momentum."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -52,44 +52,26 @@ def sgd_rate(lr: Array, out: Array) -> None:
     out[...] = -lr
 
 
-@k.kernel
+@k.composite
 def sgd_update(
-    gradient: Array,
-    velocity: Array | None,
-    rate: Array,
-    momentum: Array | None,
-    weight_decay: Array | None,
-    nesterov: bool,
+    gradient: Array, velocity: Array | None, rate: Array, momentum: Array | None, weight_decay: Array | None, nesterov: bool,
     value: Array,
-) -> None:  # fmt: skip
-    function, arguments = _bind(gradient, velocity, rate, momentum, weight_decay, nesterov, value)
-    function(*arguments)
-
-
-@k.binding(sgd_update)
-def _bind(
-    gradient: Array,
-    velocity: Array | None,
-    rate: Array,
-    momentum: Array | None,
-    weight_decay: Array | None,
-    nesterov: bool,
-    value: Array,
-) -> Bound:  # fmt: skip
-    steps: list[Bound] = []
+) -> Iterator[Bound]:  # fmt: skip
     for g, v, p, t in cut(gradient, gradient if velocity is None else velocity, value):
         if weight_decay is not None:
-            steps += [(np.multiply, (p, weight_decay, t)), (np.add, (t, g, t))]
+            yield np.multiply, (p, weight_decay, t)
+            yield np.add, (t, g, t)
             g = t
         if momentum is not None:
-            steps += decay_and_add(v, momentum, g)
+            yield from decay_and_add(v, momentum, g)
             if nesterov:
                 extra = np.empty_like(t)
-                steps += [(np.multiply, (v, momentum, extra)), (np.add, (extra, g, extra))]
+                yield np.multiply, (v, momentum, extra)
+                yield np.add, (extra, g, extra)
                 v = extra
             g = v
         if g is not t:
-            steps += [(np.multiply, (g, rate, t)), (np.add, (p, t, p))]
+            yield np.multiply, (g, rate, t)
+            yield np.add, (p, t, p)
         else:
-            steps += add_scaled(p, rate, t)
-    return k.replay, (tuple(steps),)
+            yield from add_scaled(p, rate, t)

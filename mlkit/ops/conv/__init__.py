@@ -9,7 +9,7 @@ from ...errors import ArgumentError, DtypeError, ShapeError
 from ...kernels import Array
 from ...tensor import Backward, primitive
 from ..activation import FUSED, Activation
-from ..image import Padded, Pair, pair, rolled, unrolled
+from ..image import Padded, Pair, pair, rolled, shares, unrolled
 from . import depthwise, direct, gathered, planar, winograd
 from .geometry import Geometry, geometry
 
@@ -41,12 +41,7 @@ def conv2d(
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         dx, dweight, dbias = gradients(rolled(dy))
-
-        def unrolled_dx(out: Array | None) -> Array:
-            found = unrolled(dx())
-            return found if out is None else k.copy(found, out=out)
-
-        return unrolled_dx, dweight, dbias
+        return lambda out: k.into(out, unrolled(dx())), dweight, dbias
 
     return unrolled(y), backward
 
@@ -97,7 +92,7 @@ def conv_transpose2d(
         raise ShapeError(f"conv_transpose2d: input {x.shape} with padding {pads} leaves nothing: {size}")
     g = geometry(x.shape[0], weight.shape[1], size, weight.shape[0], weight.shape[2:], steps, pads, gaps)
     dz = _gradient_rows(g, rolled(x), None, None)
-    kernel = _dense(weight.transpose(2, 3, 1, 0))
+    kernel = k.dense(weight.transpose(2, 3, 1, 0))
     y = _input_gradient(g, dz, kernel, None)
     y = y if bias is None else k.add(y, bias)
 
@@ -108,7 +103,7 @@ def conv_transpose2d(
 
         def dx(out: Array | None) -> Array:
             found = unrolled(ALGORITHMS[name].convolve(g, source, kernel, None, None))
-            return found if out is None else k.copy(found, out=out)
+            return k.into(out, found)
 
         def dweight(out: Array | None) -> Array:
             return _laid(ALGORITHMS[name].weight_gradient, g, source, dz, out)
@@ -129,7 +124,7 @@ def _one_group(
         )
     name = algorithm or choose(g)
     source = _source(g, rolled(x), name)
-    kernel = _dense(weight.transpose(2, 3, 1, 0))  # (height, width, C, outputs)
+    kernel = k.dense(weight.transpose(2, 3, 1, 0))  # (height, width, C, outputs)
     y = ALGORITHMS[name].convolve(g, source, kernel, bias, function)
 
     def gradients(dy: Array):  # type: ignore[no-untyped-def]
@@ -148,7 +143,7 @@ def _depthwise(
 ) -> tuple[Array, Gradients]:
     g = geometry(x.shape[0], x.shape[1], x.shape[2:], weight.shape[0], weight.shape[2:], stride, padding, dilation)
     source = g.padded(rolled(x))
-    kernel = _dense(weight[:, 0].transpose(1, 2, 0))  # (height, width, C)
+    kernel = k.dense(weight[:, 0].transpose(1, 2, 0))  # (height, width, C)
     y = depthwise.convolve(g, source, kernel, bias, function)
 
     def gradients(dy: Array):  # type: ignore[no-untyped-def]
@@ -167,7 +162,7 @@ def _several_groups(
     function: Activation | None, algorithm: str | None,
 ) -> tuple[Array, Gradients]:  # fmt: skip
     """Each group a convolution of its own."""
-    outs, ins = _shares(len(weight), groups), _shares(x.shape[1], groups)
+    outs, ins = shares(len(weight), groups), shares(x.shape[1], groups)
     parts = [
         _one_group(x[:, i], weight[o], None if bias is None else bias[o], stride, padding, dilation, function, algorithm)
         for i, o in zip(ins, outs)
@@ -265,10 +260,6 @@ def _with_one_channel(g: Geometry, source: Padded, dz: Padded, out: Array) -> No
     depthwise.weight_gradient(g, source, dz, out[:, :, 0])
 
 
-def _dense(x: Array) -> Array:
-    return x if x.flags.c_contiguous else k.copy(x)
-
-
 def _column_sums(dz: Padded, out: Array | None) -> Array:
     rows = dz.memory.reshape(-1, dz.channels)
     return gemv(rows.T, k.row(1, len(rows), rows.dtype), out=out)
@@ -281,10 +272,6 @@ def _joined(parts: list[Array], places: list[slice]) -> Array:
     for part, place in zip(parts, places):
         k.copy(part, out=whole[..., place])
     return whole
-
-
-def _shares(count: int, groups: int) -> list[slice]:
-    return [slice(count * i // groups, count * (i + 1) // groups) for i in range(groups)]
 
 
 def _without_height(thunk: Any) -> Any:

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 from ... import kernels as k
 from ...errors import ShapeError
 from ...kernels import Array
-from ..image import Padded, Pair
+from ..image import Padded, Pair, shares
 
 CACHE = 131072  # elements of input and output that are worked on at a time: they stay in a second-level cache
 PRODUCT = 1_000_000  # multiplications of one product: up to so many, OpenBLAS's AVX-512 kernels need not pack
@@ -100,10 +99,9 @@ class Geometry:
                 yield Block(top, min(top + planes, self.out_height), 0, self.batch)
             return
         chunks = -(-self.batch // max(1, rows))
-        edges = [self.batch * i // chunks for i in range(chunks + 1)]
-        for first, last in pairwise(edges):
+        for images in shares(self.batch, chunks):
             for top in range(self.out_height):
-                yield Block(top, top + 1, first, last)
+                yield Block(top, top + 1, images.start, images.stop)
 
 
 geometry = lru_cache(512)(Geometry)

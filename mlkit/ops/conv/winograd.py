@@ -7,7 +7,6 @@ form. Sources: Winograd 1980, Lavin & Gray 2016. Relative errors are some three 
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from ... import kernels as k
 from ...blas import gemm
 from ...kernels import Array, Bound
 from ..activation import Activation
-from ..image import Padded
+from ..image import Padded, shares
 from .direct import base
 from .geometry import Geometry
 
@@ -80,45 +79,16 @@ def weight_gradient(g: Geometry, source: Padded, dz: Padded, out: Array) -> None
     gemm(_filter(g.kernel[0], gradient.dtype).T, gradient.reshape(POINTS, -1), out=out.reshape(g.kernel[0], -1))
 
 
-@k.kernel
-def winograd_input(rows: Array, out: Array) -> None:
-    """Six rows of pixels at the six points; behind them, zeros: (6, tiles, numbers) -> (6, tiles * numbers + rest)."""
-    k.replay(_input_steps(rows, out))
+@k.composite
+def winograd_input(rows: Array, out: Array) -> Iterator[Bound]:
+    """Six rows of pixels at the six points; behind them, zeros: (6, tiles, numbers) -> (6, tiles * numbers + rest).
 
-
-@k.kernel
-def winograd_rows(points: Array, size: int, out: Array) -> None:
-    """Rows of the output from its values at the points, which are overwritten: (7, tiles, N, pitch * C) -> (rows, N, W * C)."""
-    k.replay(_output_steps(points, size, out))
-
-
-@k.kernel
-def winograd_gradient(rows: Array, out: Array) -> None:
-    """Rows of the output's gradient at the six points: (2 or 4, tiles, numbers) -> (6, tiles, numbers)."""
-    k.replay(_gradient_steps(rows, out))
-
-
-@k.binding(winograd_input)
-def _(rows: Array, out: Array) -> Bound:
-    return k.replay, (tuple(_input_steps(rows, out)),)
-
-
-@k.binding(winograd_rows)
-def _(points: Array, size: int, out: Array) -> Bound:
-    return k.replay, (tuple(_output_steps(points, size, out)),)
-
-
-@k.binding(winograd_gradient)
-def _(rows: Array, out: Array) -> Bound:
-    return k.replay, (tuple(_gradient_steps(rows, out)),)
-
-
-def _input_steps(rows: Array, out: Array) -> Iterator[Bound]:
-    """Point 0 is a quarter of the usual, which its filter makes good: so nothing but `out` is written."""
+    Point 0 is a quarter of the usual, which its filter makes good: so nothing but `out` is written.
+    """
     r0, r1, r2, r3, r4, r5 = rows
     used = rows.shape[1] * rows.shape[2]
     v0, v1, v2, v3, v4, v5 = out[:, :used].reshape(rows.shape)
-    four, quarter = _number(4, out.dtype), _number(0.25, out.dtype)
+    four, quarter = k.scalar(4, out.dtype), k.scalar(0.25, out.dtype)
     yield np.multiply, (r2, four, v0)
     yield np.subtract, (r4, v0, v0)
     yield np.multiply, (r1, four, v5)
@@ -140,7 +110,9 @@ def _input_steps(rows: Array, out: Array) -> Iterator[Bound]:
         yield out[:, used:].fill, (0,)
 
 
-def _output_steps(points: Array, size: int, out: Array) -> Iterator[Bound]:
+@k.composite
+def winograd_rows(points: Array, size: int, out: Array) -> Iterator[Bound]:
+    """Rows of the output from its values at the points, which are overwritten: (7, tiles, N, pitch * C) -> (rows, N, W * C)."""
     z0, z1, z2, z3, z4, z5, t = points
     ys = [out[i::size] for i in range(size)]  # the last tile may lack rows
     even, odd, twice_even, twice_odd = z1, t, z3, z2
@@ -155,7 +127,7 @@ def _output_steps(points: Array, size: int, out: Array) -> Iterator[Bound]:
         yield np.add, (odd, twice_odd, odd)
         yield _crop(np.add, odd, z5, ys[1])  # z1 - z2 + 2 (z3 - z4) + z5
         return
-    four = _number(4, out.dtype)
+    four = k.scalar(4, out.dtype)
     yield _crop(np.add, odd, twice_odd, ys[1])  # z1 - z2 + 2 (z3 - z4)
     yield np.multiply, (twice_even, four, twice_even)
     yield _crop(np.add, even, twice_even, ys[2])  # z1 + z2 + 4 (z3 + z4)
@@ -164,7 +136,9 @@ def _output_steps(points: Array, size: int, out: Array) -> Iterator[Bound]:
     yield _crop(np.add, odd, z5, ys[3])  # z1 - z2 + 8 (z3 - z4) + z5
 
 
-def _gradient_steps(rows: Array, out: Array) -> Iterator[Bound]:
+@k.composite
+def winograd_gradient(rows: Array, out: Array) -> Iterator[Bound]:
+    """Rows of the output's gradient at the six points: (2 or 4, tiles, numbers) -> (6, tiles, numbers)."""
     z0, z1, z2, z3, z4, z5 = out
     y0, y1 = rows[:2]
     if len(rows) == 2:
@@ -174,7 +148,7 @@ def _gradient_steps(rows: Array, out: Array) -> Iterator[Bound]:
         yield np.add, (y0, z4, z3)
         yield np.subtract, (y0, z4, z4)
     else:
-        four, (y2, y3) = _number(4, out.dtype), rows[2:]
+        four, (y2, y3) = k.scalar(4, out.dtype), rows[2:]
         yield np.add, (y0, y2, z0)
         yield np.add, (y1, y3, z5)
         yield np.add, (z0, z5, z1)  # y0 + y2 ± (y1 + y3)
@@ -217,10 +191,9 @@ def _parts(g: Geometry) -> Iterator[_Part]:
             yield _Part(first, min(first + step, tiles), 0, g.batch)
         return
     chunks = -(-g.batch // images)
-    edges = [g.batch * i // chunks for i in range(chunks + 1)]
-    for left, right in pairwise(edges):
+    for part in shares(g.batch, chunks):
         for first in range(tiles):
-            yield _Part(first, first + 1, left, right)
+            yield _Part(first, first + 1, part.start, part.stop)
 
 
 def _transformed(g: Geometry, source: Padded, part: _Part) -> Array:
@@ -252,8 +225,3 @@ def _pairs(g: Geometry, rows: Array, pixels: Array) -> Iterator[tuple[Array, Arr
 @lru_cache(16)
 def _filter(taps: int, dtype: Any) -> Array:
     return k.keep(np.array(FILTERS[taps], dtype))
-
-
-@lru_cache(16)
-def _number(value: float, dtype: Any) -> Array:
-    return np.array(value, dtype)
