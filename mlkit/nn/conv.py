@@ -103,27 +103,30 @@ class Conv1d(_Conv):
 
 
 class ConvTranspose2d(_Conv):
-    """The transpose of a Conv2d as a linear map: (N, in_channels, H, W) -> (N, out_channels, H', W'); weight (in, out, h, w)."""
+    """The transpose of a Conv2d as a linear map: (N, in_channels, H, W) -> (N, out_channels, H', W').
+
+    weight (in_channels, out_channels / groups, height, width).
+    """
 
     activations = ()
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
-        bias: bool = True, dilation: Any = 1, dtype: Any = np.float32, rng: "Generator | None" = None,
+        groups: int = 1, bias: bool = True, dilation: Any = 1, dtype: Any = np.float32, rng: "Generator | None" = None,
     ) -> None:  # fmt: skip
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, 1, bias, dtype, rng)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, dtype, rng)
         self.output_padding = self._sizes("output_padding", output_padding, 0)
-        bound = 1 / math.sqrt(out_channels * math.prod(self.kernel_size))  # PyTorch's fan_in of such a weight
+        bound = 1 / math.sqrt(out_channels // groups * math.prod(self.kernel_size))  # PyTorch's fan_in of such a weight
         for parameter in (self.weight, self.bias):
             if parameter is not None:
                 init.uniform_(parameter, -bound, bound, rng)
 
     def _weight_shape(self) -> tuple[int, ...]:
-        return self.in_channels, self.out_channels, *self.kernel_size
+        return self.in_channels, self.out_channels // self.groups, *self.kernel_size
 
     def forward(self, x: Any) -> Any:
         self._check(x)
         return ops.conv_transpose2d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
-            dilation=self.dilation,
+            groups=self.groups, dilation=self.dilation,
         )  # fmt: skip

@@ -182,6 +182,7 @@ CASES += [
     Case(ops.conv1d, normal(2, 3, 8), normal(3, 1, 4), normal(3), groups=3),
     Case(ops.conv_transpose2d, normal(2, 3, 4, 5), normal(3, 2, 3, 3), normal(2), stride=2, padding=1, output_padding=1),
     Case(ops.conv_transpose2d, normal(2, 3, 4, 5), normal(3, 2, 3, 3), normal(2)),
+    Case(ops.conv_transpose2d, normal(2, 4, 4, 5), normal(4, 3, 3, 3), normal(6), stride=2, groups=2),
     *(Case(ops.max_pool2d, normal(2, 3, 7, 8), kernel_size=size, **options) for size, options in (
         (2, {}), (3, {"stride": 2, "padding": 1}), ((2, 3), {"stride": (1, 2)}), (2, {"dilation": 2, "stride": 1}),
         (3, {"stride": 2, "ceil_mode": True}), (1, {"stride": 2}), (2, {"activation": "relu"}),

@@ -38,12 +38,7 @@ def conv2d(
         y, gradients = _depthwise(x, weight, bias, *sizes, function)
     else:
         y, gradients = _several_groups(x, weight, bias, *sizes, groups, function, algorithm)
-
-    def backward(dy: Array):  # type: ignore[no-untyped-def]
-        dx, dweight, dbias = gradients(rolled(dy))
-        return lambda out: k.into(out, unrolled(dx())), dweight, dbias
-
-    return unrolled(y), backward
+    return unrolled(y), _on_images(gradients)
 
 
 @primitive
@@ -68,16 +63,20 @@ def conv1d(
 @primitive
 def conv_transpose2d(
     x: Array, weight: Array, bias: Array | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
-    dilation: Any = 1,
+    groups: int = 1, dilation: Any = 1,
 ) -> tuple[Array, Backward]:  # fmt: skip
-    """The transpose of `conv2d` as a linear map, plus a bias: (N, C, H, W), (C, outputs, height, width) -> (N, outputs, H', W').
+    """The transpose of `conv2d` as a linear map, plus a bias.
 
+    (N, C, H, W), (C, outputs / groups, height, width), (outputs,) -> (N, outputs, H', W') with
     H' = (H - 1) stride - 2 padding + dilation (height - 1) + output_padding + 1.
     """
-    if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[0]:
+    if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != len(weight) or groups < 1 or len(weight) % groups:
         raise ShapeError(
-            f"conv_transpose2d: input {x.shape}, weight {weight.shape}; it takes (N, C, H, W), (C, outputs, height, width)"
+            f"conv_transpose2d: input {x.shape} does not fit weight {weight.shape} with {groups} groups: "
+            "it takes (N, C, H, W), (C, outputs / groups, height, width)"
         )
+    if bias is not None and bias.shape != (weight.shape[1] * groups,):
+        raise ShapeError(f"conv_transpose2d: bias {bias.shape} does not fit weight {weight.shape} with {groups} groups")
     steps, pads, gaps = _sizes("conv_transpose2d", stride, padding, dilation)
     extra = pair("conv_transpose2d: output_padding", output_padding, 0)
     if any(more >= max(step, gap) for more, step, gap in zip(extra, steps, gaps)):
@@ -90,27 +89,40 @@ def conv_transpose2d(
     )
     if min(size) < 1:
         raise ShapeError(f"conv_transpose2d: input {x.shape} with padding {pads} leaves nothing: {size}")
-    g = geometry(x.shape[0], weight.shape[1], size, weight.shape[0], weight.shape[2:], steps, pads, gaps)
+    ins, outs = shares(len(weight), groups), shares(weight.shape[1] * groups, groups)
+    g = geometry(x.shape[0], weight.shape[1], size, len(weight) // groups, weight.shape[2:], steps, pads, gaps)
+    parts = [_transposed(g, x[:, i], weight[i], None if bias is None else bias[o]) for i, o in zip(ins, outs)]
+    y, gradients = parts[0] if groups == 1 else _side_by_side(parts, weight, ins, ins, outs)
+    return unrolled(y), _on_images(gradients)
+
+
+def _on_images(gradients: Gradients) -> Backward:
+    """The backward of a convolution whose gradients are made of and as images (H, N, W, C)."""
+
+    def backward(dy: Array):  # type: ignore[no-untyped-def]
+        dx, dweight, dbias = gradients(rolled(dy))
+        return lambda out: k.into(out, unrolled(dx())), dweight, dbias
+
+    return backward
+
+
+def _transposed(g: Geometry, x: Array, weight: Array, bias: Array | None) -> tuple[Array, Gradients]:
+    """`g` is the convolution whose transpose this is."""
     dz = _gradient_rows(g, rolled(x), None, None)
     kernel = k.dense(weight.transpose(2, 3, 1, 0))
     y = _input_gradient(g, dz, kernel, None)
     y = y if bias is None else k.add(y, bias)
 
-    def backward(dy: Array):  # type: ignore[no-untyped-def]
+    def gradients(dy: Array):  # type: ignore[no-untyped-def]
         name = choose(g)
-        turned = rolled(dy)
-        source = _source(g, turned, name)
+        source = _source(g, dy, name)
+        return (
+            lambda: ALGORITHMS[name].convolve(g, source, kernel, None, None),
+            lambda out: _laid(ALGORITHMS[name].weight_gradient, g, source, dz, out),
+            lambda out: k.sum(dy, (0, 1, 2), out=out),
+        )
 
-        def dx(out: Array | None) -> Array:
-            found = unrolled(ALGORITHMS[name].convolve(g, source, kernel, None, None))
-            return k.into(out, found)
-
-        def dweight(out: Array | None) -> Array:
-            return _laid(ALGORITHMS[name].weight_gradient, g, source, dz, out)
-
-        return dx, dweight, lambda out: k.sum(turned, (0, 1, 2), out=out)
-
-    return unrolled(y), backward
+    return y, gradients
 
 
 def _one_group(
@@ -167,6 +179,13 @@ def _several_groups(
         _one_group(x[:, i], weight[o], None if bias is None else bias[o], stride, padding, dilation, function, algorithm)
         for i, o in zip(ins, outs)
     ]
+    return _side_by_side(parts, weight, outs, ins, outs)
+
+
+def _side_by_side(
+    parts: list[tuple[Array, Gradients]], weight: Array, rows: list[slice], ins: list[slice], outs: list[slice]
+) -> tuple[Array, Gradients]:
+    """The convolutions of all groups as one; the first axis of the weight is cut into `rows`."""
     y = _joined([value for value, _ in parts], outs)
 
     def gradients(dy: Array):  # type: ignore[no-untyped-def]
@@ -174,12 +193,12 @@ def _several_groups(
 
         def dweight(out: Array | None) -> Array:
             total = k.empty(weight.shape, weight.dtype) if out is None else out
-            for (_, part, _), o in zip(found, outs):
-                k.copy(part(None), out=total[o])
+            for (_, part, _), row in zip(found, rows):
+                k.copy(part(None), out=total[row])
             return total
 
         def dbias(out: Array | None) -> Array:
-            total = k.empty((len(weight),), weight.dtype) if out is None else out
+            total = k.empty((outs[-1].stop,), weight.dtype) if out is None else out
             for (_, _, part), o in zip(found, outs):
                 part(total[o])
             return total
