@@ -108,7 +108,7 @@ def system() -> Candidate | None:
 
 def automatic() -> bool:
     """Whether update-alternatives chose libblas.so.3 by priority, not a person."""
-    for triplet in _triplets():
+    for triplet in triplets():
         try:
             with open(f"/var/lib/dpkg/alternatives/libblas.so.3-{triplet}") as lines:
                 return lines.readline().strip() == "auto"
@@ -138,7 +138,7 @@ def implementation(path: str) -> str:
 
 
 def _debian() -> Iterator[Candidate]:
-    for triplet in _triplets():
+    for triplet in triplets():
         for name, directory, pattern in DEBIAN:
             for path in _matches(Path("/usr/lib", triplet, directory), pattern)[:1]:
                 yield Candidate(name, os.path.realpath(path), f"Debian's {triplet}/{directory}")
@@ -170,7 +170,7 @@ def _matches(directory: Path, pattern: str) -> list[Path]:
 
 
 @lru_cache(1)
-def _triplets() -> tuple[str, ...]:
+def triplets() -> tuple[str, ...]:
     """The multiarch names of this interpreter's architecture; others hold libraries that it cannot load."""
     own = sysconfig.get_config_var("MULTIARCH")
     if own and Path("/usr/lib", own).is_dir():
@@ -179,9 +179,9 @@ def _triplets() -> tuple[str, ...]:
 
 
 def _links() -> Iterator[str]:
-    for triplet in _triplets():
+    for triplet in triplets():
         yield f"/etc/alternatives/libblas.so.3-{triplet}"
-    for directory in (*(f"/usr/lib/{triplet}" for triplet in _triplets()), "/usr/lib64", "/usr/lib"):
+    for directory in (*(f"/usr/lib/{triplet}" for triplet in triplets()), "/usr/lib64", "/usr/lib"):
         yield f"{directory}/libblas.so.3"
 
 
@@ -192,7 +192,7 @@ def _directories() -> list[Path]:
     if root:
         listed += [Path(root, "lib"), Path(root, "lib/intel64")]
     listed += [Path(prefix, "lib") for prefix in dict.fromkeys((sys.prefix, sys.base_prefix))]
-    listed += [Path("/usr/local/lib"), *(Path("/usr/lib", triplet) for triplet in _triplets()), Path("/usr/lib64")]
+    listed += [Path("/usr/local/lib"), *(Path("/usr/lib", triplet) for triplet in triplets()), Path("/usr/lib64")]
     listed += [Path("/System/Library/Frameworks/Accelerate.framework")]
     return list(dict.fromkeys(listed))
 
@@ -206,7 +206,7 @@ def _mkl(name: str, path: str, origin: str) -> Candidate:
         return Candidate(name, path, origin, threading="sequential")  # MKL 2020 and older abort in a stub
     for layer, runtime in (("intel", "libiomp5.so"), ("gnu", "libgomp.so.1")):
         thread = f"{directory}/libmkl_{layer}_thread.so{suffix}"
-        runtimes = [f"{directory}/{runtime}", *(f"/usr/lib/{triplet}/{runtime}" for triplet in _triplets())]
+        runtimes = [f"{directory}/{runtime}", *(f"/usr/lib/{triplet}/{runtime}" for triplet in triplets())]
         present = next(filter(os.path.exists, runtimes), None)
         if present and os.path.exists(thread):
             return Candidate(name, path, origin, (parts["intel_lp64"], thread, parts["core"], present), layer)

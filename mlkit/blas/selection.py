@@ -96,7 +96,7 @@ def find(name: str) -> Candidate:
         import difflib
 
         close = difflib.get_close_matches(name, [c.name for c in found], 1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = f": did you mean {close[0]}?" if close else "."
         raise LibraryNotFound(f"no BLAS is called {name!r}{hint} Found: {_names()}; or give a path")
     return (exact or variants)[0]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import MlkitError
-from . import bench, blas
+from . import bench, blas, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +33,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mlkit {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (bench, blas):
+    for command in (bench, blas, run):
         command.add_to(commands)
     return parser

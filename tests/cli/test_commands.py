@@ -162,3 +162,53 @@ def test_version(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert capsys.readouterr().out.startswith("mlkit 0.")
+
+
+SEES = "import ctypes; ctypes.CDLL('libblas.so.3'); print(*{line.split()[-1] for line in open('/proc/self/maps') if '.so' in line})"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the loader of other systems has other variables")
+@pytest.mark.parametrize("name", NAMES)
+def test_run_puts_a_library_in_the_place_of_libblas(name, tmp_path):
+    report = blas.report(blas.find(name))
+    command = [
+        "run",
+        "--blas",
+        name,
+        "--threads",
+        "1",
+        "--",
+        "sh",
+        "-c",
+        f'{sys.executable} -c "{SEES}"; echo $OMP_NUM_THREADS; exit 7',
+    ]
+    done = mlkit(*command, XDG_CACHE_HOME=str(tmp_path))
+    if report.int64 or report.prefix or report.suffix:
+        assert done.returncode == 2
+        assert "cannot stand in for libblas.so.3" in done.stderr
+        return
+    assert done.returncode == 7, done.stderr
+    assert blas.find(name).path in done.stdout.split(), "the library itself was loaded"
+    assert done.stdout.split()[-1] == "1"
+
+
+def test_run_refuses_a_numpy_that_brings_its_own_blas(tmp_path):
+    usable = next((n for n in NAMES if not (r := blas.report(blas.find(n))).int64 and not r.prefix + r.suffix), None)
+    if usable is None:
+        pytest.skip("no library here can stand in for libblas.so.3")
+    script = tmp_path / "script"
+    script.write_text(f"#!{sys.executable}\nprint('it ran')\n")
+    script.chmod(0o755)
+    own = "numpy" in NAMES  # the copy in a wheel
+    for command in ([sys.executable, "-c", "print('it ran')"], [str(script)]):
+        done = mlkit("run", "--blas", usable, "--", *command)
+        assert (done.returncode, "it ran" in done.stdout) == ((2, False) if own else (0, True)), done.stderr
+        assert not own or "brings its own BLAS" in done.stderr
+
+
+@pytest.mark.parametrize(("command", "words"), [([], "no command to run"), (["no-such-command"], "there is no command")])
+def test_run_without_a_program_is_one_line(command, words):
+    done = mlkit("run", "--blas", NAMES[0], "--", *command)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
