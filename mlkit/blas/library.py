@@ -55,7 +55,7 @@ class Library:
 
     def __repr__(self) -> str:
         bits = 64 if self.report.int64 else 32
-        count = "threads uncontrolled" if self.threads is None else f"{self.threads} threads"
+        count = "threads uncontrolled" if self.threads is None else f"{self.threads} thread{'s' * (self.threads != 1)}"
         return f"<{self.name}: {self.report.vendor} {self.report.version}, {bits}-bit integers, {count}, {self.path}>"
 
     def routine(self, name: str, dtype: Dtype | None = None, restype: Any = None) -> Any:

@@ -12,7 +12,7 @@ from . import bench, blas, run
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return int(options.run(options))
     except MlkitError as error:
@@ -28,11 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("mlkit", description="Neural networks on any BLAS, chosen at run time.")
-    parser.add_argument("--version", action="version", version=f"mlkit {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    whole = argparse.ArgumentParser("mlkit", description="Neural networks on any BLAS, chosen at run time.")
+    whole.add_argument("--version", action="version", version=f"mlkit {__version__}")
+    whole.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (bench, blas, run):
         command.add_to(commands)
-    return parser
+    return whole

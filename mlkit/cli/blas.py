@@ -2,9 +2,11 @@
 
 import argparse
 import json
+from contextlib import suppress
 from typing import Any
 
 from .. import blas
+from ..errors import LibraryNotFound
 from . import show
 
 
@@ -34,6 +36,9 @@ def run_list(options: argparse.Namespace) -> int:
     for name, value in blas.knobs().items():
         show.write(f"{name}={value} is set, and may choose kernels or threads")
     show.write(f"\nin force: {blas.current().name}  (change it with blas.use(NAME), MLKIT_BLAS=NAME or mlkit bench --blas NAME)")
+    with suppress(LibraryNotFound):
+        system = blas.find("system")
+        show.write(f"system:   {system.name}  (what libblas.so.3 is for other programs; change it with update-alternatives)")
     return 0
 
 

@@ -46,7 +46,7 @@ def l1_loss(x: Array, target: Array, reduction: str = "mean") -> Primitive:
 
 @primitive
 def huber_loss(x: Array, target: Array, reduction: str = "mean", delta: float = 1.0) -> Primitive:
-    """`d**2 / 2` where |d| <= delta, else `delta * (|d| - delta/2)`, for d = x - target (Huber 1964)"""
+    """`d**2 / 2` where `|d| <= delta`, else `delta * (|d| - delta/2)`, for d = x - target (Huber 1964)"""
     check_pair(x, target)
     if not delta > 0:
         raise ArgumentError(f"huber_loss: delta is {delta}; it must be above 0")
@@ -63,7 +63,7 @@ def huber_loss(x: Array, target: Array, reduction: str = "mean", delta: float = 
 
 @primitive
 def smooth_l1_loss(x: Array, target: Array, reduction: str = "mean", beta: float = 1.0) -> Primitive:
-    """`d**2 / (2 beta)` where |d| < beta, else `|d| - beta / 2`, for d = x - target (Girshick 2015)"""
+    """`d**2 / (2 beta)` where `|d| < beta`, else `|d| - beta / 2`, for d = x - target (Girshick 2015)"""
     if not beta > 0:
         raise ArgumentError(f"smooth_l1_loss: beta is {beta}; it must be above 0")
     loss, backward = huber_loss.on_arrays(x, target, reduction, beta)  # type: ignore[attr-defined]

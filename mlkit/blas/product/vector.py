@@ -64,7 +64,7 @@ def dot(x: Array, y: Array, out: Array | None = None) -> Array:
 
 
 def asum(x: Array, out: Array | None = None) -> Array:
-    """Sum of |x|; of |real| + |imaginary| parts if x is complex: -> (). Routine: ?asum."""
+    """Sum of `|x|`; of `|real| + |imaginary|` if x is complex: -> (). Routine: ?asum."""
     check_dtypes("asum", x)
     return _reduced(absolute_sum, x.real.dtype, out, _strided(x))
 

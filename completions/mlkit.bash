@@ -1,0 +1,48 @@
+# bash completion for mlkit
+
+_mlkit_libraries() {
+    mlkit blas list --json 2>/dev/null | sed -n 's/^    "name": "\(.*\)",$/\1/p'
+}
+
+_mlkit() {
+    local current previous command i
+    current=${COMP_WORDS[COMP_CWORD]}
+    previous=${COMP_WORDS[COMP_CWORD - 1]}
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+            bench | blas | run) command=${COMP_WORDS[i]} && break ;;
+        esac
+    done
+    if [[ $command == run ]]; then
+        for ((i++; i < COMP_CWORD; i++)); do
+            if [[ ${COMP_WORDS[i]} == -- ]]; then
+                _command_offset $((i + 1))
+                return
+            fi
+        done
+    fi
+    case $previous in
+        --blas | info)
+            mapfile -t COMPREPLY < <(compgen -W "$(_mlkit_libraries) system" -f -- "$current")
+            return
+            ;;
+        --only)
+            mapfile -t COMPREPLY < <(compgen -W "digits views fashion" -- "$current")
+            return
+            ;;
+        --json)
+            [[ $command == bench ]] && mapfile -t COMPREPLY < <(compgen -f -- "$current") && return
+            ;;
+        --threads | --epochs | --seed) return ;;
+    esac
+    local words
+    case $command in
+        bench) words="--help --blas --threads --only --epochs --seed --quick --json" ;;
+        blas) words="list info --help --json" ;;
+        run) words="--help --blas --threads --" ;;
+        *) words="bench blas run --help --version --debug" ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+}
+
+complete -F _mlkit mlkit

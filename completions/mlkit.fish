@@ -1,0 +1,25 @@
+# fish completion for mlkit
+
+function __mlkit_libraries
+    mlkit blas list --json 2>/dev/null | string replace -rf '^    "name": "(.*)",$' '$1'
+    echo system
+end
+
+complete -c mlkit -f -n __fish_use_subcommand -a bench -d "train the same networks under every BLAS, side by side"
+complete -c mlkit -f -n __fish_use_subcommand -a blas -d "the BLAS libraries of this machine"
+complete -c mlkit -f -n __fish_use_subcommand -a run -d "run any program on a chosen BLAS"
+complete -c mlkit -f -n __fish_use_subcommand -l version -d "show the version"
+complete -c mlkit -f -n __fish_use_subcommand -l debug -d "show the traceback of an error"
+complete -c mlkit -f -s h -l help -d "show a help message"
+
+complete -c mlkit -f -n "__fish_seen_subcommand_from bench run" -l blas -x -a "(__mlkit_libraries)" -d "the library"
+complete -c mlkit -f -n "__fish_seen_subcommand_from bench run" -l threads -x -d "how many threads"
+complete -c mlkit -f -n "__fish_seen_subcommand_from bench" -l only -x -a "digits views fashion" -d "only these workloads"
+complete -c mlkit -f -n "__fish_seen_subcommand_from bench" -l epochs -x -d "passes over the data"
+complete -c mlkit -f -n "__fish_seen_subcommand_from bench" -l seed -x -d "of weights and batches"
+complete -c mlkit -f -n "__fish_seen_subcommand_from bench" -l quick -d "a quarter of the steps"
+complete -c mlkit -n "__fish_seen_subcommand_from bench" -l json -r -d "write everything that was measured"
+complete -c mlkit -f -n "__fish_seen_subcommand_from blas" -a "list info"
+complete -c mlkit -f -n "__fish_seen_subcommand_from info" -a "(__mlkit_libraries)"
+complete -c mlkit -f -n "__fish_seen_subcommand_from blas" -l json -d "as JSON"
+complete -c mlkit -n "__fish_seen_subcommand_from run" -x -a "(__fish_complete_subcommand)"
