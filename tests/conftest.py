@@ -1,9 +1,9 @@
-"""One BLAS thread, a probe cache of the tests' own, and every library of this machine as a parameter."""
+"""One BLAS thread, $MLKIT_BLAS in force where a test does not choose, and every library of this machine as a parameter."""
 
 import os
 
 os.environ["MLKIT_THREADS"] = "1"
-os.environ.pop("MLKIT_BLAS", None)
+CHOSEN = os.environ.pop("MLKIT_BLAS", None)  # the tests of the choice itself begin without one
 
 import numpy as np
 import pytest
@@ -13,8 +13,16 @@ from mlkit import blas
 LIBRARIES = [candidate.name for candidate, report in blas.available() if not report.failure]
 
 
+if CHOSEN:
+    blas.use(CHOSEN)
+
+
 def pytest_report_header(config):
     return f"BLAS: {', '.join(LIBRARIES)}"
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(f"BLAS in force: {blas.current().name}")
 
 
 @pytest.fixture(params=LIBRARIES)
