@@ -1,11 +1,12 @@
 """gemm, gemv, stacks and level 1 under every library, against NumPy in higher precision."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 
-from mlkit import blas
+from mlkit import blas, kernels
 from mlkit.errors import ArgumentError, DtypeError, ShapeError
 
 DTYPES = [np.float32, np.float64, np.complex64, np.complex128]
@@ -247,11 +248,17 @@ def test_a_complex_factor_of_real_arrays_is_refused():
         blas.gemm(np.ones((2, 3)), np.ones((3, 2)), alpha=1j)
 
 
+def test_an_operand_whose_rows_lie_around_the_new_memory(monkeypatch):
+    around = np.arange(1000.0)
+    a, b = np.lib.stride_tricks.as_strided(around, (2, 3), (900 * 8, 8)), np.arange(12.0).reshape(3, 4)
+    wanted = a.copy() @ b
+    monkeypatch.setattr(kernels, "empty", lambda shape, dtype: around[100:][: math.prod(shape)].reshape(shape))
+    np.testing.assert_allclose(blas.gemm(a, b), wanted)
+
+
 def test_integers_too_large_for_the_library_are_refused(library):
-    step = 2**31 * 8  # one row; its stride alone does not fit 32 bits
-    a = np.lib.stride_tricks.as_strided(np.ones(4), (2, 3), (0, 8))
-    a = np.ndarray((2, 3), float, np.ones(6), 0, (24, 8))
-    huge = np.lib.stride_tricks.as_strided(a, (2, 3), (step, 8), writeable=False)
+    step = 2**31 * 8  # from one row to the next: it does not fit 32 bits
+    huge = np.lib.stride_tricks.as_strided(np.ones((2, 3)), (2, 3), (step, 8), writeable=False)
     if library.report.int64:
         return
     with pytest.raises(ArgumentError, match="too large"):

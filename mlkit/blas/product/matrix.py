@@ -46,10 +46,10 @@ def _multiply_otherwise(a: Array, b: Array, out: Array | None, alpha: Factor, be
         check_out(out, (m, n), a.dtype)
     if nothing_to_multiply(m, n, inner, alpha):
         return scale(out, beta)
+    if all(map(readable, (a, b, out))):
+        refuse_too_large(current(), m, n, inner, *(stride // a.itemsize for x in (a, b, out) for stride in x.strides))
     if overlap(out, a, b) or not readable(out):
         return through(multiply, a, b, out, alpha, beta)
-    if readable(a) and readable(b):
-        refuse_too_large(current(), m, n, inner, *(stride // a.itemsize for x in (a, b, out) for stride in x.strides))
     a, b = (x if readable(x) else k.copy(x) for x in (a, b))
     return multiply(a, b, out, alpha, beta)
 
@@ -222,4 +222,5 @@ def through(product: Callable[..., Array], a: Array, b: Array, out: Array, alpha
     target = k.empty(out.shape, out.dtype)
     if isinstance(beta, np.ndarray) or beta:
         k.copy(out, out=target)
+    a, b = (k.copy(x) if overlap(target, x) else x for x in (a, b))  # its rows lie around the new memory: as_strided can do it
     return k.copy(product(a, b, target, alpha, beta), out=out)
