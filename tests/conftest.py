@@ -3,13 +3,13 @@
 import os
 
 os.environ["MLKIT_THREADS"] = "1"
-CHOSEN = os.environ.pop("MLKIT_BLAS", None)  # the tests of the choice itself begin without one
 
 import numpy as np
 import pytest
 
 from mlkit import blas
 
+CHOSEN = os.environ.pop("MLKIT_BLAS", None)  # the tests of the choice itself begin without one
 LIBRARIES = [candidate.name for candidate, report in blas.available() if not report.failure]
 
 
