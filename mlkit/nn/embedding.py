@@ -75,7 +75,7 @@ class Dropout(Module):
         self.p, self.rng = p, rng
 
     def forward(self, x: Any) -> Any:
-        return ops.dropout(x, p=self.p, rng=init.generator(self.rng)) if k.rely(self, "training") and self.p else x
+        return ops.dropout(x, p=self.p, rng=init.generator(self.rng)) if self.p and k.rely(self, "training") else x
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -67,6 +67,12 @@ def test_what_parts_would_change_is_not_parted(layer):
 
 
 @adjustable()
+def test_a_layer_that_leaves_nothing_out_does_not_keep_parts_away():
+    _, step = losses(2, [nn.Dropout(0.0)])
+    assert step._parts
+
+
+@adjustable()
 def test_looking_for_parts_changes_no_statistics_and_draws_nothing():
     rngs, counts, found = [np.random.default_rng(5) for _ in range(2)], [], []
     for threads, rng in zip((1, 2), rngs):
