@@ -38,7 +38,7 @@ _mlkit() {
     local words
     case $command in
         bench) words="--help --blas --threads --only --epochs --seed --quick --json" ;;
-        blas) words="list info --help --json" ;;
+        blas) words="list info doctor --help --json" ;;
         run) words="--help --blas --threads --" ;;
         *) words="bench blas run --help --version --debug" ;;
     esac

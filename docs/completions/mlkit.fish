@@ -19,7 +19,7 @@ complete -c mlkit -f -n "__fish_seen_subcommand_from bench" -l epochs -x -d "pas
 complete -c mlkit -f -n "__fish_seen_subcommand_from bench" -l seed -x -d "of weights and batches"
 complete -c mlkit -f -n "__fish_seen_subcommand_from bench" -l quick -d "a quarter of the steps"
 complete -c mlkit -n "__fish_seen_subcommand_from bench" -l json -r -d "write everything that was measured"
-complete -c mlkit -f -n "__fish_seen_subcommand_from blas" -a "list info"
+complete -c mlkit -f -n "__fish_seen_subcommand_from blas" -a "list info doctor"
 complete -c mlkit -f -n "__fish_seen_subcommand_from info" -a "(__mlkit_libraries)"
 complete -c mlkit -f -n "__fish_seen_subcommand_from blas" -l json -d "as JSON"
 complete -c mlkit -n "__fish_seen_subcommand_from run" -x -a "(__fish_complete_subcommand)"

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,6 +29,8 @@ def environment(name: str, count: int | None = None) -> dict[str, str]:
     CPUs that the process may use, are asked for wherever the caller has not set a number himself. BlasError if programs
     cannot call the library as libblas.so.3: because its integers have 64 bits, or its symbols other names.
     """
+    if not sys.platform.startswith("linux"):
+        raise BlasError("only the loader of Linux lets a directory of links stand before the system's libraries")
     candidate = selection.find(name)
     found = report(candidate)
     if found.failure:
@@ -90,7 +93,10 @@ def interpreter(program: str) -> str | None:
 
 
 def _check_numpy(python: str, candidate: Candidate, chosen: dict[str, str]) -> None:
-    done = subprocess.run([python, "-c", LOOK], env=chosen, capture_output=True, text=True, timeout=probe.TIMEOUT)
+    try:
+        done = subprocess.run([python, "-c", LOOK], env=chosen, capture_output=True, text=True, timeout=probe.TIMEOUT)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BlasError(f"{python} does not say which BLAS its NumPy loads: {error}") from error
     mapped = done.stdout.split()
     if done.returncode or candidate.path in map(os.path.realpath, mapped):
         return  # without NumPy there is nothing to refuse: the program itself says what it lacks

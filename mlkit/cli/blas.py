@@ -1,4 +1,4 @@
-"""`mlkit blas list` and `mlkit blas info NAME`"""
+"""`mlkit blas list`, `mlkit blas info NAME` and `mlkit blas doctor`"""
 
 import argparse
 import json
@@ -6,13 +6,14 @@ from contextlib import suppress
 from typing import Any
 
 from .. import blas
+from ..blas import doctor
 from ..errors import LibraryNotFound
 from . import show
 
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser("blas", help="the BLAS libraries of this machine")
-    parts = parser.add_subparsers(dest="part", required=True, metavar="list|info")
+    parts = parser.add_subparsers(dest="part", required=True, metavar="list|info|doctor")
     listing = parts.add_parser("list", help="every library found, and what it is")
     listing.add_argument("--json", action="store_true", help="as JSON on standard output")
     listing.set_defaults(run=run_list)
@@ -20,6 +21,9 @@ def add_to(commands: Any) -> None:
     info.add_argument("name", help="a name from `mlkit blas list`, system, or a path")
     info.add_argument("--json", action="store_true", help="as JSON on standard output")
     info.set_defaults(run=run_info)
+    diagnosis = parts.add_parser("doctor", help="which library NumPy, SciPy and mlkit really use, and what is wrong")
+    diagnosis.add_argument("--json", action="store_true", help="as JSON on standard output")
+    diagnosis.set_defaults(run=run_doctor)
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -57,6 +61,34 @@ def run_info(options: argparse.Namespace) -> int:
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
             show.write(f"{key:{width}}  {text}")
     return 1 if report.failure else 0
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    used = doctor.uses()
+    findings = doctor.examine(used)
+    grave = [finding for finding in findings if finding.level != "note"]
+    reports = [blas.report(use.candidate) for use in used]
+    if options.json:
+        uses = [
+            {"who": use.who, "name": use.candidate.name, "path": use.path, "routine": use.routine, "vendor": known.vendor,
+             "version": known.version, "integer_bits": 64 if use.routine.rstrip("_").endswith("64") or known.int64 else 32}
+            for use, known in zip(used, reports)
+        ]  # fmt: skip
+        found = [finding._asdict() for finding in findings]
+        show.write(json.dumps({"uses": uses, "findings": found, "healthy": not grave}, indent=2))
+        return 1 if grave else 0
+    rows = [("who", "library", "version", "calls", "in")]
+    rows += [
+        (use.who, use.candidate.name, f"{known.vendor} {known.version}".strip() or "–", use.routine, use.path)
+        for use, known in zip(used, reports)
+    ]
+    show.write(show.table(rows) + "\n")
+    for finding in findings:
+        show.write(f"{finding.level}: {finding.what}")
+        if finding.remedy:
+            show.write(f"    {finding.remedy}")
+    show.write("healthy" if not grave else f"{len(grave)} thing{'s' * (len(grave) > 1)} to mend")
+    return 1 if grave else 0
 
 
 def _facts(candidate: blas.Candidate, report: blas.Report) -> dict[str, Any]:
