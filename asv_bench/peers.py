@@ -1,12 +1,14 @@
 """mlkit against PyTorch on the same cores: interleaved rounds in one process, ratios, both sides checked to agree.
 
-    python asv_bench/peers.py [--threads 1] [--seconds 8] [--blas NAME] [--only mlp,vgg] [--infer] [--eager] [--others] [--memory]
+    python asv_bench/peers.py [--threads 1] [--seconds 8] [--blas NAME] [--only mlp,vgg] [--infer|--memory|--capture] [--eager]
+                              [--others]
 
 Training: a step is a whole one – the batch is copied in, the scalar loss is returned. PyTorch runs eager with fused Adam,
 image networks with channels_last memory too; the better of its times counts. With more than one thread mlkit takes whichever
 of its strategies is faster (mlkit.train.Step). --infer times one forward pass of a batch of 1. --others adds JAX and, for the
 perceptrons, scikit-learn; to compare on one thread start it as `taskset -c 0 python …`, for they take all that there are.
---memory starts each side in a process of its own and compares the peaks of resident memory. Times are the smallest of the
+--memory starts each side in a process of its own and compares the peaks of resident memory. --capture compares
+the first step of a new model, eager and captured. Times are the smallest of the
 rounds: CPU seconds with one thread, wall-clock with more, because these machines are shared.
 """
 
@@ -313,7 +315,7 @@ def trainings(work: Workload, eager: bool, others: bool) -> dict[str, Step]:
 def check(work: Workload) -> None:
     """The first five losses of the three agree, each starting from the same weights."""
     captured, model = mlkit_step(work, True)
-    eager, _ = mlkit_step(work, False)
+    eager, _ = mlkit_step(work, captured=False)
     theirs = torch_step(work, model)
     losses = np.array([[step() for _ in range(5)] for step in (captured, eager, theirs)])
     if blas.current().threads == 1:  # parts of a batch are summed in another order
@@ -350,6 +352,13 @@ def resident(name: str, side: str, threads: int, library: str | None) -> float:
     options = ["--threads", str(threads), *(["--blas", library] if library else [])]
     command = [sys.executable, __file__, "--only", name, "--side", side, *options]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def capturing(work: Workload) -> tuple[float, float, float]:
+    """Seconds of a new model's first step, eager and captured, and of an eager step after that."""
+    new = [min(_once(mlkit_step(work, captured)[0], 0) for _ in range(3)) for captured in (False, True)]
+    eager, _ = mlkit_step(work, captured=False)
+    return new[0], new[1], min(_once(eager) for _ in range(5))
 
 
 def one_side(name: str, side: str) -> float:
@@ -407,6 +416,7 @@ def main() -> int:
     parser.add_argument("--eager", action="store_true")
     parser.add_argument("--others", action="store_true")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--capture", action="store_true")
     parser.add_argument("--side", choices=("mlkit", "torch"), default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     names = options.only.split(",")
@@ -429,6 +439,13 @@ def main() -> int:
         if options.memory:
             ours, theirs = (resident(name, side, options.threads, options.blas) for side in ("mlkit", "torch"))
             print(f"{name}: peak of resident memory {ours:.0f} MB, torch {theirs:.0f} MB, share {ours / theirs:.2f}")
+            continue
+        if options.capture:
+            first, captured, later = (seconds * 1e3 for seconds in capturing(work))
+            print(
+                f"{name}: a new model's first step takes {first:.2f} ms, captured {captured:.2f} ms, ratio {captured / first:.2f}; "
+                f"to a later eager step, {later:.2f} ms, {captured / later:.2f}"
+            )
             continue
         if options.infer:
             report(name, forwards(work), options, top)

@@ -1,5 +1,7 @@
 """The named networks: what they are known for, their names in state dicts, and that they learn."""
 
+import os
+import subprocess
 import sys
 import types
 
@@ -86,6 +88,22 @@ def test_torchvisions_weights_give_torchvisions_results(name, make, size, monkey
     with mlkit.no_grad():
         found = ours.eval()(x).data
     assert np.allclose(found, expected, atol=1e-4 * abs(expected).max())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is read from /proc")
+def test_resnet_50_on_a_whole_image_takes_little_memory():
+    code = """
+import numpy as np, mlkit
+from mlkit import models
+with mlkit.no_grad():
+    y = models.ResNet(50).eval()(np.ones((1, 3, 224, 224), np.float32))
+assert y.shape == (1, 1000)
+print(next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) // 1000)
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 600, "MB; the weights alone take 102"
 
 
 def test_small_residual_and_convolutional_networks_learn_digits():
