@@ -33,7 +33,7 @@ unpack() {  # unpack TARBALL DIRECTORY: a root that reaches the network and star
 inside() {  # inside ROOT COMMAND...: in namespaces of its own, so that nothing is left to unmount or to kill
   local directory=$1
   shift
-  unshare --mount --pid --fork --kill-child -- sh -c '
+  unshare --mount --pid --fork --kill-child -- sh -ec '
     root=$1; shift
     mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"; mount -t sysfs sys "$root/sys"
     exec chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
