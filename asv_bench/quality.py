@@ -11,6 +11,7 @@ the characters of a text, trained by mlkit and, from the same first values and o
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,23 @@ def resnet() -> nn.Module:
 IMAGE_NETWORKS = {"cnn": (cnn, 2e-3), "resnet": (resnet, 1e-2)}
 
 
+def one_cycle(model: nn.Module, rate: float, steps: int, loss_of: Callable[..., mlkit.Tensor]) -> Callable[..., mlkit.Tensor]:
+    """A captured step with AdamW and a one-cycle schedule."""
+    optimizer = optim.AdamW(model.parameters(), weight_decay=0.01)
+    schedule = optim.OneCycleLR(optimizer, rate, steps)
+
+    @mlkit.capture
+    def step(*inputs: np.ndarray) -> mlkit.Tensor:
+        optimizer.zero_grad()
+        loss = loss_of(*inputs)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        return loss
+
+    return step
+
+
 def classify(name: str, epochs: int, size: int = 128) -> None:
     split = data.fashion_mnist()
     images = split.x_train.reshape(-1, 1, 28, 28)
@@ -41,18 +59,7 @@ def classify(name: str, epochs: int, size: int = 128) -> None:
     mlkit.manual_seed(0)
     make, rate = IMAGE_NETWORKS[name]
     model = make()
-    optimizer = optim.AdamW(model.parameters(), weight_decay=0.01)
-    schedule = optim.OneCycleLR(optimizer, rate, epochs * (len(images) // size))
-
-    @mlkit.capture
-    def step(x: np.ndarray, y: np.ndarray) -> mlkit.Tensor:
-        optimizer.zero_grad()
-        loss = ops.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        return loss
-
+    step = one_cycle(model, rate, epochs * (len(images) // size), lambda x, y: ops.cross_entropy(model(x), y))
     start = time.perf_counter()
     for epoch in range(1, epochs + 1):
         model.train()
@@ -84,18 +91,7 @@ def detect(epochs: int, count: int = 4000, size: int = 32) -> None:
     held_out = models.scenes(split.x_test.reshape(-1, 28, 28), split.y_test, 500, rng=rng)
     mlkit.manual_seed(0)
     model = models.Detector()
-    optimizer = optim.AdamW(model.parameters(), weight_decay=0.01)
-    schedule = optim.OneCycleLR(optimizer, 5e-3, epochs * (count // size))
-
-    @mlkit.capture
-    def step(x: np.ndarray, wanted: np.ndarray, classes: np.ndarray) -> mlkit.Tensor:
-        optimizer.zero_grad()
-        loss = model.loss(model(x), wanted, classes)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        return loss
-
+    step = one_cycle(model, 5e-3, epochs * (count // size), lambda x, *wanted: model.loss(model(x), *wanted))
     start = time.perf_counter()
     for epoch in range(1, epochs + 1):
         model.train()

@@ -13,9 +13,9 @@ root() {  # root SUITE: a tarball of a minimal system with build-essential, made
   local tarball=$roots/$1-buildd.tar
   if [ ! -e "$tarball" ]; then
     mkdir -p "$roots"
-    again mmdebstrap --mode=root --variant=buildd --components=main --keyring=/usr/share/keyrings --skip=cleanup/apt/lists \
-      --aptopt='Acquire::Languages "none"' --aptopt='Acquire::Check-Valid-Until "false"' \
-      "$1" "$tarball.part" "$(mirror)" >"$tarball.log" 2>&1 --format=tar || { tail "$tarball.log" >&2; return 1; }
+    again mmdebstrap --mode=root --variant=buildd --format=tar --components=main --keyring=/usr/share/keyrings \
+      --skip=cleanup/apt/lists --aptopt='Acquire::Languages "none"' --aptopt='Acquire::Check-Valid-Until "false"' \
+      "$1" "$tarball.part" "$(mirror)" >"$tarball.log" 2>&1 || { tail "$tarball.log" >&2; return 1; }
     mv "$tarball.part" "$tarball"
   fi
   echo "$tarball"

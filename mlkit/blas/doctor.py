@@ -16,12 +16,7 @@ from .probe import Report
 
 NAMES = ("openblas", "blis", "mkl", "flexiblas")
 FAULTS = (  # vendor, version, kernels, what is wrong
-    (
-        "openblas",
-        "0.3.34",
-        "",
-        "cblas_cgemm_batch_strided and cblas_zgemm_batch_strided are wrong; mlkit does not call them",
-    ),
+    ("openblas", "0.3.34", "", "cblas_cgemm_batch_strided and its zgemm_batch_strided are wrong; mlkit does not call them"),
     ("openblas", "0.3.34", "Zen|Cooper|Skylake|Sapphire", "dsyrk may crash on Zen 4 and 5 (OpenMathLib/OpenBLAS issue 6013)"),
 )
 RUNTIMES = {"libgomp": "GNU", "libiomp5": "Intel", "libomp": "LLVM"}
@@ -57,10 +52,10 @@ def uses() -> list[Use]:
         module = next(filter(None, map(_imported, modules)), None)
         resolved = _resolved(module, routine) if module else None
         if resolved:
-            found.append(Use(who, *resolved, _known(resolved[1])))
+            found.append(Use(who, *resolved, selection.find(resolved[1])))
     library = selection.current()
     name = f"{library.report.prefix}cblas_dgemm{library.report.suffix}"
-    return [*found, Use("mlkit", name, library.path, _known(library.path))]
+    return [*found, Use("mlkit", name, library.path, selection.find(library.path))]
 
 
 def examine(used: list[Use] | None = None) -> list[Finding]:
@@ -115,7 +110,7 @@ def of_environment(variables: Mapping[str, str], installed: Iterable[Report], us
             )
     count, other = variables.get("OPENBLAS_NUM_THREADS"), variables.get("OMP_NUM_THREADS")
     if count and other and count != other:
-        yield Finding("note", f"OPENBLAS_NUM_THREADS={count} and OMP_NUM_THREADS={other}: each library takes its own", "")
+        yield Finding("note", f"OPENBLAS_NUM_THREADS={count} and OMP_NUM_THREADS={other}: each library takes its own")
 
 
 def of_runtimes(mapped: Iterable[str]) -> Iterator[Finding]:
@@ -143,17 +138,18 @@ def of_libraries(found: Iterable[tuple[Candidate, Report]]) -> Iterator[Finding]
 
 
 def _of_uses(used: list[Use], found: list[tuple[Candidate, Report]]) -> Iterator[Finding]:
-    faster = next((c.name for c, known in found if not known.failure and known.vendor not in ("reference", "")), None)
+    """The reference BLAS where a product is made."""
+    faster = [candidate for candidate, known in found if not known.failure and known.vendor != "reference"]
+    packaged = any(candidate.origin.startswith("Debian") for candidate in faster)
     for use in used:
-        if report(use.candidate).vendor == "reference" and use.who.endswith("BLAS"):
-            remedy = f"update-alternatives --config libblas.so.3-{catalog.triplets()[0]}" if faster else "apt install libopenblas0"
-            yield Finding("warning", f"{use.who} is the reference BLAS, some twenty times slower than an optimised one", remedy)
-        if use.who == "mlkit" and report(use.candidate).vendor == "reference":
-            yield Finding(
-                "warning",
-                "mlkit's products go to the reference BLAS",
-                f"MLKIT_BLAS={faster}" if faster else "apt install libopenblas0",
-            )
+        if report(use.candidate).vendor != "reference" or use.who.endswith("LAPACK"):
+            continue
+        remedy = "apt install libopenblas0"
+        if use.who == "mlkit" and faster:
+            remedy = f"export MLKIT_BLAS={faster[0].name}"
+        elif packaged:
+            remedy = f"update-alternatives --config libblas.so.3-{catalog.triplets()[0]}"
+        yield Finding("warning", f"{use.who} is the reference BLAS, some twenty times slower than an optimised one", remedy)
 
 
 def _of_counts() -> Iterator[Finding]:
@@ -198,26 +194,15 @@ def _imported(name: str) -> ModuleType | None:
 
 def _resolved(module: ModuleType, routine: str) -> tuple[str, str] | None:
     """(symbol, file) of what an extension module gets for a routine: its own dependencies are asked, as the loader did."""
-    loader = ctypes.CDLL(None)
+    locate = getattr(ctypes.CDLL(None), "dladdr", None)
     handle = ctypes.CDLL(module.__file__)
     for prefix in ("", "scipy_"):
         for suffix in ("", "64_", "_64", "_64_"):
-            function = getattr(handle, f"{prefix}{routine}{suffix}", None)
-            if function is None:
-                continue
-            place = _Place()
-            if (
-                hasattr(loader, "dladdr")
-                and loader.dladdr(ctypes.cast(function, ctypes.c_void_p), ctypes.byref(place))
-                and place.file
-            ):
-                return f"{prefix}{routine}{suffix}", os.path.realpath(os.fsdecode(place.file))
+            name, place = f"{prefix}{routine}{suffix}", _Place()
+            function = getattr(handle, name, None)
+            if locate and function and locate(ctypes.cast(function, ctypes.c_void_p), ctypes.byref(place)):
+                return name, os.path.realpath(os.fsdecode(place.file))
     return None
-
-
-def _known(path: str) -> Candidate:
-    real = catalog.implementation(path)
-    return next((candidate for candidate in catalog.candidates() if candidate.path == real), None) or catalog.at(real)
 
 
 def _mapped() -> set[str]:

@@ -22,8 +22,8 @@ with open("/proc/self/maps") as maps:
 """
 
 
-def environment(name: str, count: int | None = None) -> dict[str, str]:
-    """This process's variables, changed so that a program linked with libblas.so.3 gets the library `name`.
+def environment(candidate: Candidate, count: int | None = None) -> dict[str, str]:
+    """This process's variables, changed so that a program linked with libblas.so.3 gets this library.
 
     A directory of links goes before $LD_LIBRARY_PATH; $MLKIT_BLAS names the same library. `count` threads, by default the
     CPUs that the process may use, are asked for wherever the caller has not set a number himself. BlasError if programs
@@ -31,7 +31,6 @@ def environment(name: str, count: int | None = None) -> dict[str, str]:
     """
     if not sys.platform.startswith("linux"):
         raise BlasError("only the loader of Linux lets a directory of links stand before the system's libraries")
-    candidate = selection.find(name)
     found = report(candidate)
     if found.failure:
         raise BlasError(f"{candidate.path} cannot be used as a BLAS: {found.failure}")
@@ -69,10 +68,10 @@ def start(name: str, command: Sequence[str], count: int | None = None) -> None:
     program = shutil.which(command[0])
     if program is None:
         raise ArgumentError(f"there is no command {command[0]}")
-    chosen = environment(name, count)
-    python = interpreter(program)
+    candidate = selection.find(name)
+    chosen, python = environment(candidate, count), interpreter(program)
     if python:
-        _check_numpy(python, selection.find(name), chosen)
+        _check_numpy(python, candidate, chosen)
     try:
         os.execve(program, list(command), chosen)
     except OSError as error:
@@ -118,7 +117,7 @@ def _links(candidate: Candidate) -> Path:
         wanted["liblapack.so.3"] = candidate.path
     else:
         plain = (Path("/usr/lib", triplet, "lapack", "liblapack.so.3") for triplet in catalog.triplets())
-        wanted |= [("liblapack.so.3", os.path.realpath(path)) for path in plain if path.exists()]
+        wanted.update(("liblapack.so.3", os.path.realpath(path)) for path in plain if path.exists())
     directory = probe.cache_file().parent / "run" / f"{zlib.crc32(repr(sorted(wanted.items())).encode()):08x}"
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -12,9 +12,9 @@ from ..activation import FUSED, Activation
 from ..image import Padded, Pair, pair, rolled, shares, unrolled
 from . import depthwise, direct, gathered, planar, winograd
 from .geometry import Geometry, geometry
+from .groups import Gradients, side_by_side
 
 ALGORITHMS = {"direct": direct, "winograd": winograd, "planar": planar, "gathered": gathered}
-Gradients = Callable[[Array], Any]  # of the output -> makers of the gradients of input, weight and bias
 CHUNK = 65536  # numbers that elementwise passes work on at a time
 PASS = 24  # products that take as long as one number of an elementwise pass: the price of Winograd's transforms
 
@@ -92,7 +92,7 @@ def conv_transpose2d(
     ins, outs = shares(len(weight), groups), shares(weight.shape[1] * groups, groups)
     g = geometry(x.shape[0], weight.shape[1], size, len(weight) // groups, weight.shape[2:], steps, pads, gaps)
     parts = [_transposed(g, x[:, i], weight[i], None if bias is None else bias[o]) for i, o in zip(ins, outs)]
-    y, gradients = parts[0] if groups == 1 else _side_by_side(parts, weight, ins, ins, outs)
+    y, gradients = parts[0] if groups == 1 else side_by_side(parts, weight, ins, ins, outs)
     return unrolled(y), _on_images(gradients)
 
 
@@ -179,33 +179,7 @@ def _several_groups(
         _one_group(x[:, i], weight[o], None if bias is None else bias[o], stride, padding, dilation, function, algorithm)
         for i, o in zip(ins, outs)
     ]
-    return _side_by_side(parts, weight, outs, ins, outs)
-
-
-def _side_by_side(
-    parts: list[tuple[Array, Gradients]], weight: Array, rows: list[slice], ins: list[slice], outs: list[slice]
-) -> tuple[Array, Gradients]:
-    """The convolutions of all groups as one; the first axis of the weight is cut into `rows`."""
-    y = _joined([value for value, _ in parts], outs)
-
-    def gradients(dy: Array):  # type: ignore[no-untyped-def]
-        found = [part(dy[..., o]) for (_, part), o in zip(parts, outs)]
-
-        def dweight(out: Array | None) -> Array:
-            total = k.empty(weight.shape, weight.dtype) if out is None else out
-            for (_, part, _), row in zip(found, rows):
-                k.copy(part(None), out=total[row])
-            return total
-
-        def dbias(out: Array | None) -> Array:
-            total = k.empty((outs[-1].stop,), weight.dtype) if out is None else out
-            for (_, _, part), o in zip(found, outs):
-                part(total[o])
-            return total
-
-        return lambda: _joined([part() for part, _, _ in found], ins), dweight, dbias
-
-    return y, gradients
+    return side_by_side(parts, weight, outs, ins, outs)
 
 
 def choose(g: Geometry) -> str:
@@ -282,15 +256,6 @@ def _with_one_channel(g: Geometry, source: Padded, dz: Padded, out: Array) -> No
 def _column_sums(dz: Padded, out: Array | None) -> Array:
     rows = dz.memory.reshape(-1, dz.channels)
     return gemv(rows.T, k.row(1, len(rows), rows.dtype), out=out)
-
-
-def _joined(parts: list[Array], places: list[slice]) -> Array:
-    """Images side by side along their channels."""
-    shape = *parts[0].shape[:3], places[-1].stop
-    whole = k.empty(shape, parts[0].dtype)
-    for part, place in zip(parts, places):
-        k.copy(part, out=whole[..., place])
-    return whole
 
 
 def _without_height(thunk: Any) -> Any:
