@@ -1,5 +1,8 @@
 """Neural networks in pure Python on any BLAS, chosen at run time."""
 
+from importlib import import_module
+from typing import Any
+
 from . import blas, nn, ops, optim
 from .errors import (
     ArgumentError,
@@ -21,6 +24,15 @@ from .tensor import Parameter, Tensor, no_grad, tensor
 
 __version__ = "0.1.0"
 
+LATER = {"fit": "train", "load": "io", "save": "io"}  # imported when asked for: not every program trains, or has files
+
+
+def __getattr__(name: str) -> Any:
+    if name not in LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{LATER[name]}"), name)
+
+
 __all__ = [
     "ArgumentError",
     "BlasError",
@@ -39,10 +51,13 @@ __all__ = [
     "ThreadControlError",
     "blas",
     "capture",
+    "fit",
+    "load",
     "manual_seed",
     "nn",
     "no_grad",
     "ops",
     "optim",
+    "save",
     "tensor",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 from .. import bench, blas
 from ..blas import threads
 from ..errors import ArgumentError
+from ..train.progress import Progress
 from . import show
 
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         raise ArgumentError(f"--json {options.json} cannot be written: its directory is missing or read-only")
     rows: list[bench.Row] = []
     try:
-        with show.Progress() as tell:
+        with Progress() as tell:
             for row in bench.compete(
                 libraries, counts, workloads, options.seed, options.epochs, 0.25 if options.quick else 1.0, tell
             ):

@@ -1,7 +1,7 @@
 """Module: parameters plus one call; Sequential: one module after another."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,6 +15,13 @@ class Module:
 
     training = True
     activations: tuple[str, ...] = ()  # names of those that `forward` takes as `activation`, to apply them in its own op
+
+    made_of: tuple[tuple[Any, ...], dict[str, Any]]  # the arguments that it was made with: mlkit.io writes them down
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        module = super().__new__(cls)
+        module.made_of = arguments, options
+        return module
 
     forward: Any  # a method of the subclass
     summary: Any  # mlkit.nn.summary: `print(model.summary((1, 3, 32, 32)))`

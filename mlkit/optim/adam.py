@@ -20,6 +20,7 @@ class Adam(Optimizer):
     and into eps: that saves two passes over the vectors.
     """
 
+    states = ("moment", "square")
     decoupled = False
 
     def __init__(
@@ -41,7 +42,7 @@ class Adam(Optimizer):
 
     def _update(self, store: Store, part: slice) -> None:
         dtype = store.value.dtype
-        moments = (self._vector(store, name)[part] for name in ("moment", "square"))
+        moments = (self._vector(store, name)[part] for name in self.states)
         factors = *(k.scalar(beta, dtype) for beta in self.betas), self._rates[dtype]
         decay = k.scalar(self.weight_decay, dtype) if self.weight_decay else None
         operands = store.gradient[part], *moments, *factors, decay, self.decoupled, store.value[part]

@@ -28,7 +28,6 @@ class Adaptive(Optimizer):
     """An optimizer that follows the rule of its name, with states that start at 0."""
 
     rule = ""
-    states: tuple[str, ...] = ()
 
     def __init__(self, parameters: Iterable[Parameter], lr: float, weight_decay: float, *settings: float) -> None:
         super().__init__(parameters, lr)
@@ -86,7 +85,7 @@ class RMSprop(Adaptive):
         weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False,
     ) -> None:  # fmt: skip
         self.rule = "rmsprop_centered" if centered else "rmsprop"
-        self.states = ("square", *(["mean"] if centered else []), *(["velocity"] if momentum else []))
+        self.states = ["square", *(["mean"] if centered else []), *(["velocity"] if momentum else [])]
         settings = below_one("alpha", alpha), at_least_zero("eps", eps), below_one("momentum", momentum)
         super().__init__(parameters, lr, weight_decay, *settings)
 

@@ -1,6 +1,6 @@
 """What all optimizers share: parameters, a learning rate that may change, one update for each run of memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from . import flat
 class Optimizer:
     """`zero_grad()`, `step()`, and `lr`, which may be set at any time – between replays of a plan too."""
 
+    states: Sequence[str] = ()  # the vectors that are kept for the parameters
+
     def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
         self._lr = k.keep(np.zeros(()), "state")
         self.lr = lr
@@ -23,6 +25,8 @@ class Optimizer:
         self.dtypes = list(dict.fromkeys(p.dtype for p in self.parameters))
         self._bound: dict[tuple[Any, ...], tuple[Bound, tuple[Any, ...]]] = {}
         self._state: dict[tuple[int, str], Array] = {}
+        self._rates: dict[np.dtype[Any], Array] = {}  # a step's own numbers
+        self._times: dict[np.dtype[Any], Array] = {}  # steps made
 
     @property
     def lr(self) -> float:
@@ -49,6 +53,37 @@ class Optimizer:
         self._advance()
         for store, part in self._runs():
             self._update(store, part)
+
+    def state_dict(self) -> dict[str, Array]:
+        """A copy of all that the next step depends on: lr, counts, and `NUMBER.NAME` for each parameter in its order."""
+        return {name: array.copy() for name, array in self._named_state().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on as the optimizer did whose `state_dict` it is; one that does not fit is an error, and nothing is changed."""
+        for name in state:  # what the first step would make
+            number, _, kind = name.partition(".")
+            if number.isdecimal() and int(number) < len(self.parameters) and kind in self.states:
+                self._vector(self.parameters[int(number)].place[0], kind)
+        own = self._named_state()
+        unknown = sorted(name for name in state if name not in own or np.shape(state[name]) != own[name].shape)
+        missing = sorted(name for name in own if name not in state and not name[0].isdecimal())
+        if unknown or missing:
+            raise ArgumentError(
+                f"{type(self).__name__}: the state lacks {missing or 'nothing'}; unknown or ill-shaped: {unknown or 'none'}"
+            )
+        for name, array in own.items():
+            array[...] = state.get(name, self._first(name.partition(".")[2]))
+
+    def _named_state(self) -> dict[str, Array]:
+        found = {"lr": self._lr}
+        for kind, arrays in (("rates", self._rates), ("times", self._times)):
+            found |= {f"{kind}.{dtype}": array for dtype, array in arrays.items()}
+        for number, p in enumerate(self.parameters):
+            store, start = p.place
+            for owner, name in self._state:
+                if owner == id(store):
+                    found[f"{number}.{name}"] = p.laid(self._state[owner, name][start : start + p.size])
+        return found
 
     def _advance(self) -> None:
         """What happens once a step: counting it, say."""

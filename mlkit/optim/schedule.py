@@ -6,7 +6,7 @@ of the rate that the optimizer had at first.
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .. import kernels as k
@@ -31,6 +31,14 @@ class Scheduler:
     def step(self) -> None:
         """Count a step and set the rate."""
         k.call(scheduled, self._tick, self.optimizer.lr_array)
+
+    def state_dict(self) -> dict[str, float]:
+        """Where it is; its settings are not in it."""
+        return {"time": self.time, "base_lr": self.base_lr}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from where `state_dict` was asked for; the rate itself is in the optimizer's state."""
+        self.time, self.base_lr = int(state["time"]), state["base_lr"]
 
     def _tick(self) -> float:
         self.time += 1
@@ -195,6 +203,14 @@ class ReduceLROnPlateau:
             if self.optimizer.lr - lower > self.eps:
                 self.optimizer.lr = lower
             self.resting, self.bad = self.cooldown, 0
+
+    def state_dict(self) -> dict[str, float]:
+        """Where it is; its settings are not in it."""
+        return {"best": self.best, "bad": self.bad, "resting": self.resting}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from where `state_dict` was asked for."""
+        self.best, self.bad, self.resting = state["best"], int(state["bad"]), int(state["resting"])
 
     def _better(self, value: float) -> bool:
         if math.isinf(self.best):

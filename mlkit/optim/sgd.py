@@ -32,6 +32,7 @@ class SGD(Optimizer):
         self.weight_decay = at_least_zero("weight_decay", weight_decay)
         if nesterov and not momentum:
             raise ArgumentError("SGD: nesterov needs momentum above 0")
+        self.states = ("velocity",) if momentum else ()
         self._rates = {dtype: k.keep(np.zeros((), dtype), "state") for dtype in self.dtypes}
 
     def _advance(self) -> None:

@@ -13,7 +13,7 @@ from .. import kernels as k
 from ..blas import threads as workers
 from ..errors import ArgumentError
 from ..kernels import Array
-from ..optim import Optimizer
+from ..optim import Optimizer, clip_grad_norm_
 from ..plan import Capture, Plan, View, capture
 from ..tensor import Tensor
 
@@ -28,15 +28,25 @@ class Step:
     threads; or as many parts of the batch as there are threads, each a plan of its own on one BLAS thread, whose gradients
     are added. The latter is not offered to a network that keeps statistics of the batch, draws at random, or does other
     things in training than in use. `strategies` tells what was chosen; `threads` is what the library in force has if not given.
+
+    The two round differently: `strategy="blas"` does not measure, so that another run gives the same bits. Gradients of
+    `accumulate` batches are averaged for one update; `clip_norm` limits their norm before it.
     """
 
-    def __init__(self, loss: Callable[..., Tensor], optimizer: Optimizer, threads: int | None = None) -> None:
-        if threads is not None and threads < 1:
-            raise ArgumentError(f"Step: threads is {threads}; it must be from 1")
-        self.loss, self.optimizer, self.threads = loss, optimizer, threads
+    def __init__(
+        self, loss: Callable[..., Tensor], optimizer: Optimizer, threads: int | None = None, strategy: str = "fastest",
+        clip_norm: float | None = None, accumulate: int = 1,
+    ) -> None:  # fmt: skip
+        if (threads is not None and threads < 1) or accumulate < 1:
+            raise ArgumentError(f"Step: threads is {threads}, accumulate {accumulate}; they must be from 1")
+        if strategy not in ("fastest", "blas"):
+            raise ArgumentError(f"Step: strategy is {strategy!r}; it is fastest or blas")
+        self.loss, self.optimizer, self.threads, self.strategy = loss, optimizer, threads, strategy
+        self.clip_norm, self.accumulate = clip_norm, accumulate
         self.strategies: dict[tuple[Any, ...], str] = {}
-        self._whole = capture(self._gradients)
-        self._update = capture(optimizer.step)
+        self._whole, self._more = capture(self._gradients), capture(self._more_gradients)
+        self._update = capture(self._change)
+        self._waiting = 0  # batches whose gradients wait for the update
         self._parts: dict[tuple[Any, ...], _Parts] = {}
 
     def __call__(self, *inputs: Any) -> Tensor:
@@ -51,20 +61,36 @@ class Step:
         if parts is not None and key not in self.strategies:
             self.strategies[key] = self._faster(parts, arrays, count)
         loss = parts(arrays) if parts is not None and self.strategies[key] == "parts" else self._on_blas(arrays, count)
-        self._update()
+        self._waiting += 1
+        if self._waiting == self.accumulate:
+            self.flush()
         if key not in self.strategies:
             self._prepare(key, arrays, count)
         return loss
 
+    def flush(self) -> None:
+        """Make the update that gradients wait for, if any do."""
+        if self._waiting:
+            self._waiting = 0
+            self._update()
+
     def _gradients(self, *inputs: Any) -> Tensor:
         self.optimizer.zero_grad()
+        return self._more_gradients(*inputs)
+
+    def _more_gradients(self, *inputs: Any) -> Tensor:
         loss = self.loss(*inputs)
-        loss.backward()
+        loss.backward(Tensor(k.scalar(1 / self.accumulate, loss.dtype)))
         return loss
+
+    def _change(self) -> None:
+        if self.clip_norm is not None:
+            clip_grad_norm_(self.optimizer.parameters, self.clip_norm)
+        self.optimizer.step()
 
     def _on_blas(self, arrays: Sequence[Array], count: int) -> Tensor:
         with blas.using(threads=count if blas.current().report.adjustable else None), k.long_calls(4 if count > 1 else 1):
-            loss: Tensor = self._whole(*arrays)
+            loss: Tensor = (self._more if self._waiting else self._whole)(*arrays)
         return loss
 
     def _prepare(self, key: tuple[Any, ...], arrays: Sequence[Array], count: int) -> None:
@@ -72,7 +98,8 @@ class Step:
         sizes = {len(x) if x.ndim else 0 for x in arrays}
         plan = self._whole.plan
         if (
-            count < 2 or len(sizes) != 1 or min(sizes) < count or not blas.current().report.adjustable
+            count < 2 or self.strategy == "blas" or self.accumulate > 1
+            or len(sizes) != 1 or min(sizes) < count or not blas.current().report.adjustable
             or plan is None or self._whole.eager or self._whole.relied or _has_state(plan)
         ):  # fmt: skip
             self.strategies[key] = "blas"

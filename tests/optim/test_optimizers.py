@@ -276,3 +276,33 @@ def test_a_model_learns_xor(library):
     losses = [step(x, y).item() for _ in range(300)]
     assert losses[-1] < 0.02 < losses[0]
     assert np.array_equal(model(x).data > 0, y > 0.5)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "RAdam", "NAdam", "Lion"])
+def test_an_optimizer_goes_on_from_its_state(name):
+    def trained(steps, state=None, weights=None):
+        mlkit.manual_seed(1)
+        model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 1))
+        optimizer = getattr(optim, name)(model.parameters(), **({"momentum": 0.9} if name in ("SGD", "RMSprop") else {}))
+        if state:
+            model.load_state_dict(weights)
+            optimizer.load_state_dict(state)
+
+        @mlkit.capture
+        def step(x):
+            optimizer.zero_grad()
+            (model(x) ** 2).mean().backward()
+            optimizer.step()
+
+        for _ in range(steps):
+            step(np.ones((3, 5), np.float32))
+        return model.state_dict(), optimizer.state_dict()
+
+    weights, state = trained(10)
+    early, early_state = trained(4)
+    again, again_state = trained(6, early_state, early)
+    assert all((weights[key] == again[key]).all() for key in weights)
+    assert state.keys() == again_state.keys()
+    assert all((state[key] == again_state[key]).all() for key in state)
+    with pytest.raises(ArgumentError, match="unknown"):
+        trained(1, {**early_state, "99.moment": np.zeros(3)}, early)
