@@ -37,14 +37,15 @@ PUBLIC = {
     "mlkit.optim": """Adadelta Adagrad Adam AdamW CosineAnnealingLR CosineAnnealingWarmRestarts ExponentialLR LBFGS LambdaLR
         LinearLR Lion MultiStepLR NAdam OneCycleLR Optimizer RAdam RMSprop ReduceLROnPlateau SGD Scheduler SequentialLR StepLR
         clip_grad_norm_ clip_grad_value_""",
-    "mlkit.data": """CharTokenizer DataLoader Dataset FASHION Split Standardizer augment daily_views digits fashion_mnist one_hot
-        pad_sequences random_split read_idx stratified_split time_split windows""",
+    "mlkit.data": """CharTokenizer DataLoader Dataset FASHION Split Standardizer augment csv_batches daily_series daily_views
+        digits fashion_mnist one_hot pad_sequences random_split read_csv read_idx read_rows stratified_split time_split windows""",
     "mlkit.train": """CSVLog Callback EarlyStopping History JSONLog Run ShowProgress Statistics Step TensorBoard evaluate find_lr
         fit metric predict""",
     "mlkit.io": "Checkpoint describe load load_tensors read_description save save_tensors",
     "mlkit.models": """AlexNet Autoencoder CharLSTM Detector Found GPT GoogLeNet LeNet5 MLP Perceptron ResNet Scene
         SmallResNet TransformerClassifier VAE VGGNet intersection_over_union mean_average_precision non_maximum_suppression
         sampled scenes xor""",
+    "mlkit.tasks": "Page classify lecture",
     "mlkit.bench": "Row Training WORKLOADS Workload as_json available compete sentence table",
 }
 

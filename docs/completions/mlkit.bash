@@ -10,7 +10,7 @@ _mlkit() {
     previous=${COMP_WORDS[COMP_CWORD - 1]}
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            bench | blas | run) command=${COMP_WORDS[i]} && break ;;
+            bench | blas | run | train | predict) command=${COMP_WORDS[i]} && break ;;
         esac
     done
     if [[ $command == run ]]; then
@@ -33,6 +33,10 @@ _mlkit() {
         --json)
             [[ $command == bench ]] && mapfile -t COMPREPLY < <(compgen -f -- "$current") && return
             ;;
+        --out)
+            mapfile -t COMPREPLY < <(compgen -d -- "$current")
+            return
+            ;;
         --threads | --epochs | --seed) return ;;
     esac
     local words
@@ -40,7 +44,12 @@ _mlkit() {
         bench) words="--help --blas --threads --only --epochs --seed --quick --json" ;;
         blas) words="list info doctor --help --json" ;;
         run) words="--help --blas --threads --" ;;
-        *) words="bench blas run --help --version --debug" ;;
+        train) words="lecture digits images --help --out --epochs --seed --blas --threads --resume" ;;
+        predict)
+            mapfile -t COMPREPLY < <(compgen -W "--help --json --blas" -f -- "$current")
+            return
+            ;;
+        *) words="bench train predict blas run --help --version --debug" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

@@ -43,17 +43,20 @@ def daily_views(days: int = 56) -> Split:
     """
     if not 1 <= days <= 365:
         raise ArgumentError(f"days is {days}; it must be from 1 to 365")
-    first, series = _daily_series()
+    first, series = daily_series()
     windows = np.lib.stride_tricks.sliding_window_view(series, days + 1)
-    starts = [(date(year, 1, 1).toordinal() - first) - days for year in (2008, 2012, 2013)]
+    starts = [(date(year, 1, 1) - first).days - days for year in (2008, 2012, 2013)]
     learn, test = (windows[max(0, a) : b] for a, b in pairwise(starts))
     mean, deviation = learn[:, -1].mean(), learn[:, -1].std()
     scaled = [((part - mean) / deviation).astype(np.float32) for part in (learn, test)]
     return Split(*(np.ascontiguousarray(x) for part in scaled for x in (part[:, :-1], part[:, -1:])))
 
 
-def _daily_series() -> tuple[int, Array]:
-    """(ordinal of the first day, logarithm of the views on it and on every day after)."""
+def daily_series() -> tuple[date, Array]:
+    """(the first day, (n,) logarithm of the views on it and on every day after): the Wikipedia article on Peyton Manning.
+
+    Missing days are interpolated. Source: Wikimedia page-view statistics, CC0.
+    """
     rows = _bytes("wikipedia_daily_views.csv").decode().split()[1:]
     try:
         known = [(date.fromisoformat(day).toordinal(), int(views)) for day, views in (row.split(",") for row in rows)]
@@ -62,7 +65,7 @@ def _daily_series() -> tuple[int, Array]:
     if len(known) != 2905:
         raise DataError(f"the bundled daily views have {len(known)} rows, not 2905; install the package again")
     days, views = np.array(known).T
-    return int(days[0]), np.interp(np.arange(days[0], days[-1] + 1), days, np.log(views))
+    return date.fromordinal(int(days[0])), np.interp(np.arange(days[0], days[-1] + 1), days, np.log(views))
 
 
 def _bytes(name: str) -> bytes:

@@ -22,7 +22,7 @@ def test_the_digits_are_the_ones_known():
 @pytest.mark.parametrize(("days", "train", "test"), [(1, 0.415, 0.543), (7, 0.368, 0.498), (28, 0.342, 0.462)])
 def test_least_squares_on_the_daily_views_gives_the_published_errors(days, train, test):
     found = data.daily_views(days)
-    _, series = bundled._daily_series()
+    _, series = bundled.daily_series()
     deviation = found.y_train.std() and series[22 : 22 + len(found.y_train)].std()
     learn, judge = (np.c_[x.astype(float), np.ones(len(x))] for x in (found.x_train, found.x_test))
     weights = np.linalg.lstsq(learn, found.y_train, rcond=None)[0]
