@@ -67,6 +67,8 @@ def test_the_commands_of_the_pages_run(line, tmp_path):
             if not asked or any(":" in name and blas.report(blas.find(name)).failure for name in asked):
                 pytest.skip(f"{word} is not here, or not for this CPU")
             words[i] = ",".join(asked)
+    if words[0] == "train":
+        pytest.importorskip("matplotlib")
     if words[0] == "run" and "numpy" in NAMES:
         pytest.skip("this NumPy brings its own BLAS")
     words = [sys.executable if word == "/usr/bin/python3" else word for word in words]

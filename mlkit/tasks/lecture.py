@@ -172,7 +172,7 @@ def _one_line(page: Page, views: Views, path: list[tuple[float, float]], outcome
     )
     page.figure(
         plot.surface(lambda b, w: myy + b * b + w * w * mxx + 2 * b * w * mx - 2 * b * my - 2 * w * mxy, (-2, 2), (-1, 2), path),
-        f"The loss over b and w; {len(path) - 1} steps from (−1.5, −0.6) to ({path[-1][0] + 0:.2f}, {path[-1][1]:.2f}).",
+        f"The loss over b and w; {len(path) - 1} steps from (−1.5, −0.6) to ({round(path[-1][0], 2) + 0:.2f}, {path[-1][1]:.2f}).",
     )
     page.text(
         f"Trained to the end, the line is wrong by {outcome.learned:.3f} on the years it learned from, "
@@ -187,7 +187,7 @@ def _ladder(page: Page, outcomes: list[Outcome]) -> None:
         "weeks. A sum of straight lines stays straight; hidden units with a kink (ReLU, max(0, z)) or a smooth step (sigmoid) "
         "bend it, and a layer of units upon another makes a network deep."
     )
-    rows: list[tuple[str, ...]] = [("model", "parameters", "learning", "test 2012", "MAE 2012", "lecture’s: learning, test")]
+    rows: list[tuple[str, ...]] = [("model", "parameters", "learning", "test 2012", "MAE 2012", "the lecture’s: learning, test")]
     for o in outcomes:
         theirs = ", ".join(f"{value:.2f}" for value in o.candidate.theirs or ())
         count = sum(p.size for p in o.model.parameters())
@@ -206,11 +206,11 @@ def _ladder(page: Page, outcomes: list[Outcome]) -> None:
     if deep[-1].tested > linear.tested:
         page.text("It has learned four years by heart, and the fifth is another year. That is over-fitting.")
     mae = next(o for o in outcomes if o.candidate.loss is ops.l1_loss)
-    better = "lower" if mae.tested_mae < linear.tested_mae else "no lower"
+    better = "lower" if mae.tested_mae < linear.tested_mae else "not lower"
     page.text(
         "Another loss: the mean absolute error (MAE) does not square, so one wild day pulls less. Trained by it, the straight "
-        f"lines through 56 days have an MAE of {mae.tested_mae:.3f} in the test, {better} than {linear.tested_mae:.3f} of those "
-        "trained by squares."
+        f"lines through 56 days have an MAE of {mae.tested_mae:.3f} in the test: {better} than the {linear.tested_mae:.3f} "
+        "of those trained by squares."
     )
 
 
