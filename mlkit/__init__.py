@@ -24,7 +24,15 @@ from .tensor import Parameter, Tensor, no_grad, tensor
 
 __version__ = "0.1.0"
 
-LATER = {"fit": "train", "load": "io", "save": "io"}  # imported when asked for: not every program trains, or has files
+LATER = {  # imported when asked for: not every program trains, has files, or scikit-learn
+    "MLPClassifier": "estimators",
+    "MLPRegressor": "estimators",
+    "NetworkClassifier": "estimators",
+    "NetworkRegressor": "estimators",
+    "fit": "train",
+    "load": "io",
+    "save": "io",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -33,6 +41,7 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{LATER[name]}"), name)
 
 
+# the estimators are not among these: `from mlkit import *` does not ask for scikit-learn
 __all__ = [
     "ArgumentError",
     "BlasError",

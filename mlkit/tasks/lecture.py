@@ -142,8 +142,8 @@ def _descent(views: Views, steps: int = 40, lr: float = 0.1) -> list[tuple[float
 def _page(views: Views, outcomes: list[Outcome], path: list[tuple[float, float]], epochs: int, seed: int) -> Page:
     page = Page("How many people will look it up tomorrow?")
     page.text(
-        "The data are the views per day of one Wikipedia article (Peyton Manning), as logarithms, because one game makes a day a "
-        "hundred times busier than the one before. 2008 to 2011 are for learning, 2012 is for the test. Losses are root mean "
+        "The data are the views per day of one Wikipedia article (Peyton Manning), as logarithms, because one game can make a day "
+        "sixty times busier than the one before. 2008 to 2011 are for learning, 2012 is for the test. Losses are root mean "
         "squared errors of the logarithm: 0.5 means that a prediction is typically wrong by a factor of 1.6."
     )
     _one_line(page, views, path, outcomes[0])

@@ -139,7 +139,7 @@ class TensorBoard(Callback):
 
     def begin(self, run: "Run") -> None:
         try:
-            from tensorboardX import SummaryWriter  # type: ignore[import-not-found,unused-ignore]
+            from tensorboardX import SummaryWriter
         except ImportError as error:
             raise ArgumentError("TensorBoard's event files need tensorboardX: pip install tensorboardX") from error
         self._writer = SummaryWriter(self.directory)

@@ -229,7 +229,7 @@ def _weighing(class_weight: Any) -> Callable[[Batch], Batch]:
     """What gives a batch the weights of its rows' classes."""
     if class_weight is None:
         return lambda batch: batch
-    counts = np.asarray(class_weight, np.float32)
+    counts = np.asarray(class_weight, np.float64)
     if counts.ndim != 1 or not (counts >= 0).all():
         raise ArgumentError(f"fit: class_weight is {class_weight!r}; it takes a number from 0 for each class")
 
@@ -237,7 +237,8 @@ def _weighing(class_weight: Any) -> Callable[[Batch], Batch]:
         x, y, *weight = batch
         if y.dtype.kind not in "iu" or y.max(initial=0) >= len(counts):
             raise ArgumentError(f"fit: class_weight has {len(counts)} classes; targets are {y.dtype} up to {y.max(initial=0)}")
-        return x, y, counts[y] * weight[0] if weight else counts[y]
+        each = counts[y].astype(x.dtype if x.dtype.kind == "f" else np.float32)
+        return x, y, each * weight[0] if weight else each
 
     return weighed
 
