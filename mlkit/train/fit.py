@@ -151,7 +151,7 @@ def predict(model: nn.Module, x: Any, batch_size: int = BATCH) -> Array:
     try:
         model.eval()
         with no_grad():
-            forward = capture(lambda part: model(part), most=2)
+            forward = model if len(x) <= batch_size else capture(lambda part: model(part), most=2)  # capturing pays when repeated
             parts = [np.asarray(forward(x[start : start + batch_size])) for start in range(0, len(x), batch_size)]
     finally:
         for module, mode in modes:
