@@ -1,6 +1,6 @@
 """What is done to data before a network sees them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -73,25 +73,3 @@ def pad_sequences(sequences: Iterable[Any], length: int | None = None, value: fl
     for row, array in zip(found, arrays):
         row[: min(len(array), length)] = array[:length]
     return found, np.array([min(len(array), length) for array in arrays])
-
-
-class CharTokenizer:
-    """Characters as numbers: `encode` and `decode`. Characters that the text it was made from lacks are an error."""
-
-    def __init__(self, text: "str | Sequence[str]") -> None:
-        self.characters = sorted(set(text))
-        self._numbers = {character: number for number, character in enumerate(self.characters)}
-
-    def __len__(self) -> int:
-        return len(self.characters)
-
-    def encode(self, text: str) -> Array:
-        """(len(text),) numbers."""
-        try:
-            return np.array([self._numbers[character] for character in text], np.int64)
-        except KeyError as error:
-            raise DataError(f"the character {error.args[0]!r} is not among the {len(self)} that were learned from") from None
-
-    def decode(self, numbers: Iterable[int]) -> str:
-        """The text again."""
-        return "".join(self.characters[int(number)] for number in numbers)

@@ -12,7 +12,7 @@ from .detector import (
 )
 from .image import AlexNet, GoogLeNet, LeNet5, ResNet, SmallResNet, VGGNet
 from .perceptron import MLP, Perceptron, xor
-from .text import GPT, CharLSTM, TransformerClassifier, sampled
+from .text import GPT, BagOfWords, CharLSTM, TransformerClassifier, sampled
 
 __all__ = [
     "GPT",
@@ -20,6 +20,7 @@ __all__ = [
     "VAE",
     "AlexNet",
     "Autoencoder",
+    "BagOfWords",
     "CharLSTM",
     "Detector",
     "Found",

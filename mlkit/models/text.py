@@ -195,12 +195,38 @@ class TransformerClassifier(nn.Module):
         self.padding = padding
 
     def forward(self, indices: Any) -> Any:
-        tokens = indices.data if isinstance(indices, k.Value) else indices
-        hidden = k.equal(tokens, k.scalar(self.padding, tokens.dtype))
+        tokens, hidden = _padded(indices, self.padding)
         x = self.encoder(self.position(self.embedding(tokens)), src_key_padding_mask=hidden)
-        here = k.subtract(k.scalar(1, x.dtype), k.copy(hidden, dtype=x.dtype))
-        share = k.divide(here, k.at_least(1.0, k.sum(here, (1,), True)))  # the mean over the tokens that are there
-        return self.head(ops.sum(ops.multiply(x, share[:, :, None]), axis=1))
+        return self.head(_mean(x, hidden))
+
+
+class BagOfWords(nn.Module):
+    """A class for each text, whatever the order of its tokens: (N, T) numbers -> (N, classes). `padding` is not looked at.
+
+    The mean of the tokens' vectors, and one layer. Source: Joulin et al. 2017.
+    """
+
+    def __init__(self, vocab_size: int, num_classes: int, width: int = 32, padding: int = 0) -> None:
+        self.embedding = nn.Embedding(vocab_size, width, padding_idx=padding)
+        self.head = nn.Linear(width, num_classes)
+        self.padding = padding
+
+    def forward(self, indices: Any) -> Any:
+        tokens, hidden = _padded(indices, self.padding)
+        return self.head(_mean(self.embedding(tokens), hidden))
+
+
+def _padded(indices: Any, padding: int) -> tuple[Any, Any]:
+    """(the tokens, which of them are padding)"""
+    tokens = indices.data if isinstance(indices, k.Value) else indices
+    return tokens, k.equal(tokens, k.scalar(padding, tokens.dtype))
+
+
+def _mean(x: Any, hidden: Any) -> Any:
+    """(N, T, width) -> (N, width) the mean over the tokens that are there."""
+    here = k.subtract(k.scalar(1, x.dtype), k.copy(hidden, dtype=x.dtype))
+    share = k.divide(here, k.at_least(1.0, k.sum(here, (1,), True)))
+    return ops.sum(ops.multiply(x, share[:, :, None]), axis=1)
 
 
 def sampled(

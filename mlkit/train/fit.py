@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,12 +55,17 @@ def fit(
         rng = np.random.default_rng(generator().integers(1 << 62))
     loader = train if isinstance(train, DataLoader) else DataLoader(train, batch_size, shuffle=True, rng=rng)
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
-    if loss is None:
-        loss = _loss_for(loader.dataset[:1], objective)
-    step = Step(objective or _objective(model, loss), optimizer, threads, strategy, clip_norm, accumulate)
+    if objective is not None and (loss or metrics):
+        raise ArgumentError("fit: an objective takes the place of loss and metrics")
+    if objective is not None:
+        judge: Callable[..., dict[str, float]] = partial(_mean, objective=objective)
+    else:
+        loss = _loss_for(loader.dataset[:1]) if loss is None else loss
+        objective, judge = _objective(model, loss), partial(_judged, loss=loss, metrics=metrics)
+    step = Step(objective, optimizer, threads, strategy, clip_norm, accumulate)
     run = Run(model, loader, optimizer, step, epochs, schedule, each_step, list(callbacks), _weighing(class_weight))
     held = None if validation is None else dataset_of(validation)
-    run.go(lambda: {} if held is None else _judged(model, held, loss, metrics))
+    run.go(lambda: {} if held is None else judge(model, held))
     return run.history
 
 
@@ -138,7 +144,7 @@ class Run:
 def evaluate(model: nn.Module, data: Any, loss: Loss | None = None, metrics: Sequence[Metric] = ()) -> dict[str, float]:
     """`{"loss": …, METRIC: …}` of a model in use on (inputs, targets), a Dataset or a DataLoader's."""
     held = dataset_of(data)
-    loss = _loss_for(held[:1], None) if loss is None else loss
+    loss = _loss_for(held[:1]) if loss is None else loss
     return {name.removeprefix("validation_"): value for name, value in _judged(model, held, loss, metrics).items()}
 
 
@@ -173,7 +179,7 @@ def find_lr(
     rng = np.random.default_rng(0) if rng is None else rng
     loader = train if isinstance(train, DataLoader) else DataLoader(train, batch_size, shuffle=True, rng=rng)
     weights, state = model.state_dict(), optimizer.state_dict()
-    step = Step(_objective(model, loss or _loss_for(loader.dataset[:1], None)), optimizer, strategy="blas")
+    step = Step(_objective(model, loss or _loss_for(loader.dataset[:1])), optimizer, strategy="blas")
     rates, losses, mean = list[float](), list[float](), 0.0
     model.train()
     try:
@@ -199,10 +205,8 @@ def dataset_of(data: Any) -> Any:
     return Dataset(*data) if isinstance(data, tuple) else data
 
 
-def _loss_for(batch: tuple[Array, ...], objective: Any) -> Loss:
+def _loss_for(batch: tuple[Array, ...]) -> Loss:
     """Cross-entropy for classes, squared error for numbers."""
-    if objective is not None:
-        return ops.mse_loss  # nobody calls it: the objective is the loss
     if len(batch) < 2:
         raise ArgumentError(f"the data have {len(batch)} arrays in a batch; they need inputs and targets, or an objective")
     return ops.cross_entropy if batch[1].dtype.kind in "iu" else ops.mse_loss
@@ -241,6 +245,17 @@ def _weighing(class_weight: Any) -> Callable[[Batch], Batch]:
         return x, y, each * weight[0] if weight else each
 
     return weighed
+
+
+def _mean(model: nn.Module, held: Any, objective: Callable[..., Tensor]) -> dict[str, float]:
+    """The objective's mean over the rows, of a model in use."""
+    model.eval()
+    total = 0.0
+    with no_grad():
+        for start in range(0, len(held), BATCH):
+            batch = held[start : start + BATCH]
+            total += float(np.asarray(objective(*batch))) * len(batch[0])
+    return {"validation_loss": total / len(held)}
 
 
 def _judged(model: nn.Module, held: Any, loss: Loss, metrics: Sequence[Metric]) -> dict[str, float]:

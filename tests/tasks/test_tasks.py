@@ -156,7 +156,7 @@ def test_wrong_input_is_one_line(arguments, words):
 def test_rows_that_do_not_fit_are_named(text, words, tmp_path):
     from mlkit import models
 
-    io.save(models.MLP([64, 10]), tmp_path / "m", input=[64], classes=list("0123456789"))
+    io.save(models.MLP([64, 10]), tmp_path / "m", preprocessing={"kind": "numbers", "shape": [64]}, classes=list("0123456789"))
     done = mlkit("predict", tmp_path / "m", "-", stdin=text)
     assert done.returncode == 2
     assert words in done.stderr
