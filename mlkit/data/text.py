@@ -24,15 +24,14 @@ def read_text(path: "str | os.PathLike[str]") -> str:
     whole = Path(path)
     try:
         if not whole.is_dir():
-            return _decoded(whole)
-        found = []
-        for file in sorted(whole.rglob("*")):
-            if file.is_file() and not file.is_symlink() and b"\0" not in file.open("rb").read(1024):
-                found.append(_decoded(file))
+            files = {whole: _content(whole)}
+        else:
+            files = {file: _content(file) for file in sorted(whole.rglob("*")) if file.is_file() and not file.is_symlink()}
     except OSError as error:
         raise DataError(f"{whole} cannot be read: {error.strerror}") from error
+    found = [_decoded(content) for content in files.values() if b"\0" not in content]
     if not found:
-        raise DataError(f"{whole} has no text files")
+        raise DataError(f"{whole} has no text: {len(files)} files, all with zero bytes")
     return "\n".join(found)
 
 
@@ -141,14 +140,16 @@ def _merged(word: Sequence[int], pair: Pair, new: int) -> list[int]:
     return found
 
 
-def _decoded(path: Path) -> str:
+def _content(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise DataError(f"{path} has more than {LARGEST} bytes of text")
+    return content
+
+
+def _decoded(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        if b"\0" in content:
-            raise DataError(f"{path} is no text: it has zero bytes") from None
         return content.decode("latin-1")

@@ -15,17 +15,26 @@ from ..errors import DataError
 from ..kernels import Array
 
 BATCH = 256  # rows at a time
+LARGEST = 1 << 24  # numbers of a row
 NPY = b"\x93NUMPY"
 
 
 class Input:
-    """A subclass reads one thing, a file's content, as rows; `settings` say how, and stand in the model's file."""
+    """A subclass reads one thing, a file's content, as rows; `settings` say how, and stand in the model's file.
+
+    DataError if one of those that it `needs`, numbers or texts, is not among them.
+    """
 
     kind: ClassVar[str]
+    needs: ClassVar[dict[str, type]] = {}
     suffixes: ClassVar[tuple[str, ...]] = ()  # of the files of a folder; all, if there are none
     field: ClassVar[str] = "text"  # what the content is called in JSON
 
     def __init__(self, **settings: Any) -> None:
+        for name, kind in self.needs.items():
+            value: Any = settings.get(name)
+            if type(value) is not kind or not value or (isinstance(value, int) and not 0 < value < LARGEST):
+                raise DataError(f"inputs of kind {self.kind} need {name}; it is {str(value)[:100]!r}")
         self.settings = settings
 
     @property
@@ -67,16 +76,22 @@ class Numbers(Input):
 
     kind = "numbers"
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        shape, scale = settings.get("shape", [1]), settings.get("scale", 1)
+        fit = isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape) and math.prod(shape) < LARGEST
+        if not fit or not isinstance(scale, int | float) or not math.isfinite(scale) or not scale:
+            raise DataError(f"inputs of kind {self.kind} cannot have shape {str(shape)[:100]}, scale {str(scale)[:100]}")
+
     def rows(self, content: bytes, name: str) -> Array:
         return self.checked(_read(content, name), name)
 
     def parsed(self, value: Mapping[str, Any]) -> Array:
         try:
-            if set(value) != {"rows"}:
-                raise ValueError(f"it has {', '.join(value)[:100] or 'nothing'}")
-            return self.checked(np.array(value["rows"], np.float32), "the request")
-        except (ValueError, TypeError) as error:
-            raise DataError(f'a request is {{"rows": [[number, …], …]}}: {error}') from None
+            rows = np.array(value["rows"], np.float32)
+        except (KeyError, ValueError, TypeError) as error:
+            raise DataError(f'a request is {{"rows": [[number, …], …]}}; this one is not: {error}') from None
+        return self.checked(rows, "the request")
 
     def files(self, path: str) -> Iterator[tuple[str, Array]]:
         whole = read_rows(path)
@@ -106,6 +121,7 @@ class Pictures(Numbers):
     """
 
     kind = "pictures"
+    needs: ClassVar[dict[str, type]] = {"shape": list}
     suffixes = SUFFIXES
 
     def rows(self, content: bytes, name: str) -> Array:

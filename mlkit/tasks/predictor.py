@@ -1,6 +1,5 @@
 """A saved model in use: what it says of files, of lines, of requests – prepared exactly as in its training."""
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -41,9 +40,10 @@ class Predictor:
             raise DataError(f"{path} does not say how its inputs are prepared: {str(prepared)[:100]}, {str(self.answer)[:100]}")
         if self.answer.get("kind") not in ANSWERS:
             raise DataError(f"{path} answers with {str(self.answer.get('kind'))[:50]!r}; there are {', '.join(ANSWERS)}")
-        settings = {key: value for key, value in prepared.items() if key != "kind"}
-        _check(settings, path)
-        self.input = INPUTS[prepared["kind"]](**settings)
+        try:
+            self.input = INPUTS[prepared["kind"]](**{key: value for key, value in prepared.items() if key != "kind"})
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
 
     def answers(self, rows: Array) -> list[Answer]:
         """One for each row: a JSON object."""
@@ -60,15 +60,6 @@ class Predictor:
         """(name, answers) of a file, or of the files of a folder."""
         for name, rows in self.input.files(path):
             yield name, self.answers(rows)
-
-
-def _check(settings: dict[str, Any], path: str) -> None:
-    """Nothing that a damaged file could ask too much with."""
-    shape = settings.get("shape", [1])
-    numbers = [value for value in settings.values() if isinstance(value, int | float)]
-    fit = isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape) and math.prod(shape) < 1 << 24
-    if not fit or not all(0 <= number < 1 << 24 for number in numbers) or settings.get("scale") == 0:
-        raise DataError(f"{path} says nothing about its inputs that could be used: {str(settings)[:200]}")
 
 
 def _classes(predictor: Predictor, rows: Array) -> list[Answer]:

@@ -11,7 +11,7 @@ import zlib
 from collections import Counter
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -43,6 +43,7 @@ class Mails(Input):
     """
 
     kind = "mail"
+    needs: ClassVar[dict[str, type]] = {"words": int, "length": int}
 
     def rows(self, content: bytes, name: str) -> Array:
         found = words(content)

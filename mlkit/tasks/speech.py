@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ WORDS = (
     "yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go",
 )  # fmt: skip
 RATE = 22050  # as espeak-ng speaks
+QUIET = 12  # nats below the loudest (52 dB): less is not heard
 TIMES = 3  # that each voice says each word, faster or slower, higher or lower
 NEEDS = "speech needs espeak-ng: apt install espeak-ng; or --data DIR with a folder of WAV files for each word"
 
@@ -33,6 +34,7 @@ class Sounds(Input):
     """A WAV file as a picture, (1, mels, frames): its log-mel spectrogram, the loud part in the middle, mean 0 and deviation 1."""
 
     kind = "sound"
+    needs: ClassVar[dict[str, type]] = {"rate": int, "mels": int, "frames": int}
     suffixes = (".wav",)
 
     def rows(self, content: bytes, name: str) -> Array:
@@ -41,7 +43,8 @@ class Sounds(Input):
             raise DataError(f"{name} is silent")
         mels, frames = self.settings["mels"], self.settings["frames"]
         spectrum = data.log_mel(data.resample(samples, rate, self.settings["rate"]), self.settings["rate"], mels)
-        loud = np.flatnonzero(spectrum.max(1) > spectrum.max() - 8)  # 35 dB below the loudest
+        spectrum = np.maximum(spectrum, spectrum.max() - QUIET)
+        loud = np.flatnonzero(spectrum.max(1) > spectrum.max() - QUIET * 2 / 3)
         middle = (loud[0] + loud[-1]) // 2
         padded = np.pad(spectrum, ((frames, frames), (0, 0)), mode="edge")
         found = padded[middle + frames - frames // 2 :][:frames].T

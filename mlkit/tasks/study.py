@@ -85,9 +85,11 @@ def classifier(
     """
     split = examples.split
     mlkit.manual_seed(settings.seed)
-    learn, choose = data.stratified_split(split.y_train, [0.9, 0.1], np.random.default_rng(settings.seed))
-    if not len(choose):
-        raise ArgumentError(f"{study.name}: {len(split.y_train)} examples are too few to learn from")
+    count, rng = len(split.y_train), np.random.default_rng(settings.seed)
+    if count < 10:
+        raise ArgumentError(f"{study.name}: {count} examples are too few to learn from")
+    many = np.bincount(split.y_train).min() >= 10
+    learn, choose = data.stratified_split(split.y_train, [0.9, 0.1], rng) if many else data.random_split(count, [0.9, 0.1], rng)
     rng = np.random.default_rng(settings.seed + 1)
     changed = (lambda x, y: transform(x, y, rng)) if transform else None
     loader = data.DataLoader((split.x_train[learn], split.y_train[learn]), batch, shuffle=True, rng=rng, transform=changed)

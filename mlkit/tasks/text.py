@@ -1,7 +1,7 @@
 """Text that goes on: a small Transformer learns which character comes next, and writes."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ FORTUNES = Path("/usr/share/games/fortunes")
 LENGTH, BATCH, STEPS = 64, 12, 250  # characters of a window, windows of a step, steps of an epoch
 RARE = 30  # a character that comes less often is left out
 NEEDS = "text needs something to read: --data FILE or DIR of your own; or apt install fortunes"
+WRITTEN = 400  # characters of a sample
 SHORTEST = 20_000  # characters
 
 
@@ -26,6 +27,7 @@ class Prompt(Input):
     """The beginning of a text, as numbers; characters that were not learned are left out."""
 
     kind = "prompt"
+    needs: ClassVar[dict[str, type]] = {"characters": str}
 
     def rows(self, content: bytes, name: str) -> Array:
         known = set(self.settings["characters"])
@@ -76,7 +78,7 @@ def run(settings: Settings) -> Result:
     page.heading("What it writes")
     for temperature in (0.5, 0.8, 1.0):
         page.text(f"Temperature {temperature}:", soft=True)
-        page.code(write(model, prompt, "\n", 400, settings.seed, temperature))
+        page.code(write(model, prompt, prompt.tokenizer.decode(held[:8]), WRITTEN, settings.seed, temperature))
     _knows(page, model, prompt, held)
     scores = {"loss": loss, "perplexity": float(np.exp(loss))}
     description = {"preprocessing": prompt.description, "answer": {"kind": "text"}}
@@ -126,4 +128,4 @@ def _read(source: str | None) -> tuple[str, Origin]:
     return text, Origin("Debian's fortunes", "mixed: see /usr/share/doc/fortunes/copyright")
 
 
-TEXT = Study("text", "Text that goes on", 10, ("loss", 1.9), run, "a file of text, or a folder of them")
+TEXT = Study("text", "Text that goes on", 10, ("loss", 2.05), run, "a file of text, or a folder of them")
