@@ -36,6 +36,8 @@ man_pages = [
     ("man/mlkit-bench", "mlkit-bench", "train the same networks under every BLAS", [author], 1),
     ("man/mlkit-blas", "mlkit-blas", "the BLAS libraries of this machine", [author], 1),
     ("man/mlkit-predict", "mlkit-predict", "what a saved model says of new data", [author], 1),
+    ("man/mlkit-model", "mlkit-model", "what a model file says, and whether it can be made again", [author], 1),
+    ("man/mlkit-serve", "mlkit-serve", "a saved model answers over HTTP", [author], 1),
     ("man/mlkit-train", "mlkit-train", "train a worked case study", [author], 1),
     ("man/mlkit-run", "mlkit-run", "run any program on a chosen BLAS", [author], 1),
 ]

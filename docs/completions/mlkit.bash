@@ -10,7 +10,7 @@ _mlkit() {
     previous=${COMP_WORDS[COMP_CWORD - 1]}
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            bench | blas | run | train | predict) command=${COMP_WORDS[i]} && break ;;
+            bench | blas | run | train | predict | serve | model) command=${COMP_WORDS[i]} && break ;;
         esac
     done
     if [[ $command == run ]]; then
@@ -33,23 +33,35 @@ _mlkit() {
         --json)
             [[ $command == bench ]] && mapfile -t COMPREPLY < <(compgen -f -- "$current") && return
             ;;
+        --data)
+            mapfile -t COMPREPLY < <(compgen -f -- "$current")
+            return
+            ;;
         --out)
             mapfile -t COMPREPLY < <(compgen -d -- "$current")
             return
             ;;
-        --threads | --epochs | --seed) return ;;
+        --threads | --epochs | --seed | --host | --port | --largest | --most) return ;;
     esac
     local words
     case $command in
         bench) words="--help --blas --threads --only --epochs --seed --quick --json" ;;
         blas) words="list info doctor --help --json" ;;
         run) words="--help --blas --threads --" ;;
-        train) words="lecture digits images --help --out --epochs --seed --blas --threads --resume" ;;
+        train) words="lecture digits images spam speech go text draw detect --help --data --out --epochs --seed --blas --threads --resume" ;;
         predict)
             mapfile -t COMPREPLY < <(compgen -W "--help --json --blas" -f -- "$current")
             return
             ;;
-        *) words="bench train predict blas run --help --version --debug" ;;
+        serve)
+            mapfile -t COMPREPLY < <(compgen -W "--help --host --port --largest --most --blas --threads" -f -- "$current")
+            return
+            ;;
+        model)
+            mapfile -t COMPREPLY < <(compgen -W "info card rebuild --help --data --blas --json" -f -- "$current")
+            return
+            ;;
+        *) words="bench train predict serve model blas run --help --version --debug" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

@@ -44,7 +44,7 @@ def image_folder(
     directory: "str | os.PathLike[str]", size: tuple[int, int], channels: int = 3,
     tell: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> tuple[Array, Array, list[str]]:  # fmt: skip
-    """(pictures (n, channels, *size), (n,) class numbers, class names) of a folder with a folder of pictures for each class."""
+    """(pictures (n, channels, height, width), (n,) class numbers, names) of a folder with a folder of pictures for each class."""
     files = files_by_class(directory, SUFFIXES)
     names = sorted(files)
     rows = [(path, number) for number, name in enumerate(names) for path in files[name]]

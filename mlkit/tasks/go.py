@@ -245,4 +245,4 @@ def _picture(planes: Array, logits: Array) -> Array:
     return found
 
 
-GO = Study("go", "The next move", 6, ("accuracy", 0.1), run, "a folder of SGF files, games on 19 × 19")
+GO = Study("go", "The next move", 6, ("accuracy", 0.25), run, "a folder of SGF files, games on 19 × 19")
