@@ -24,7 +24,7 @@ from .tensor import Parameter, Tensor, no_grad, tensor
 
 __version__ = "0.1.0"
 
-LATER = {  # imported when asked for: not every program trains, has files, or scikit-learn
+_LATER = {  # imported when asked for: not every program trains, has files, or scikit-learn
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "NetworkClassifier": "estimators",
@@ -36,9 +36,9 @@ LATER = {  # imported when asked for: not every program trains, has files, or sc
 
 
 def __getattr__(name: str) -> Any:
-    if name not in LATER:
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{LATER[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
 
 
 # the estimators are not among these: `from mlkit import *` does not ask for scikit-learn

@@ -10,8 +10,8 @@ import mlkit
 
 ROOT = Path(mlkit.__file__).parent
 ORDER = (
-    "errors", "kernels", "blas", "plan", "tensor", "ops", "nn", "optim", "data", "train", "models", "io", "estimators", "parallel",
-    "bench", "tasks", "cli",
+    "errors", "file", "kernels", "blas", "plan", "tensor", "ops", "nn", "optim", "data", "train", "models", "io", "estimators",
+    "parallel", "bench", "tasks", "cli",
 )  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 PRODUCTS = {"dot", "matmul", "einsum", "tensordot", "linalg", "inner", "vdot", "outer", "kron", "convolve", "correlate"}

@@ -3,12 +3,12 @@
 import argparse
 import json
 import os
-import tempfile
 from typing import Any
 
 from .. import bench, blas
 from ..blas import threads
 from ..errors import ArgumentError
+from ..file import write_whole
 from ..train.progress import Progress
 from . import show
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         show.write(show.table(cells) + "\n")
     show.write(bench.sentence(rows))
     if options.json:
-        _save(options.json, bench.as_json(rows))
+        write_whole(options.json, json.dumps(bench.as_json(rows), indent=2))
     return 0 if any(not row.failure for row in rows) else 1
 
 
@@ -83,13 +83,3 @@ def _workloads(asked: str | None) -> list[str]:
             raise ArgumentError(f"no workload is called {name!r}; there are {', '.join(bench.WORKLOADS)}")
         bench.WORKLOADS[name].load()  # missing or damaged data: one error, before anything starts
     return names
-
-
-def _save(path: str, found: dict[str, Any]) -> None:
-    directory = os.path.dirname(os.path.abspath(path))
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=directory, suffix=".part", delete=False) as part:
-            json.dump(found, part, indent=2)
-        os.replace(part.name, path)
-    except OSError as error:
-        raise ArgumentError(f"--json {path} cannot be written: {error.strerror}") from error

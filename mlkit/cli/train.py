@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import blas, io, tasks
-from ..data.file import write_whole
 from ..errors import ArgumentError
+from ..file import write_whole
 from ..io.card import card
 from ..train import Callback, CSVLog, ShowProgress, plot
 from ..train.progress import Progress

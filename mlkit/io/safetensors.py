@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.file import write_whole
 from ..errors import ArgumentError, DataError
+from ..file import write_whole
 from ..kernels import Array
 
 DTYPES = {

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import kernels as k
 from ..errors import PlanError
+from ..file import write_whole
 from ..kernels import Array
 from .capture import Outer, View
 
@@ -44,17 +45,8 @@ def table(plan: "Plan", seconds: Sequence[float] | None = None) -> str:
 
 
 def save(plan: "Plan", path: "str | PathLike[str]", values: bool) -> None:
-    """Write `plan` to a temporary name beside `path`, then rename it."""
-    text = json.dumps(_encoded(plan, values), separators=(",", ":"))
-    import tempfile  # 5 ms of every start, needed only here
-
-    directory = os.path.dirname(os.path.abspath(path))
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=directory, suffix=".part", delete=False, encoding="utf-8") as part:
-            part.write(text)
-        os.replace(part.name, path)
-    except OSError as error:
-        raise PlanError(f"the plan cannot be written to {os.fspath(path)}: {error.strerror}") from error
+    """Write `plan`, whole."""
+    write_whole(path, json.dumps(_encoded(plan, values), separators=(",", ":")))
 
 
 def load(path: "str | PathLike[str]") -> tuple[Any, ...]:

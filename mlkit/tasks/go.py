@@ -11,9 +11,9 @@ import numpy as np
 
 from .. import data, nn
 from ..blas import threads
-from ..data.file import write_whole
 from ..data.sgf import BLACK, WHITE, Board, Game, Move
 from ..errors import DataError
+from ..file import write_whole
 from ..kernels import Array
 from ..train import metric, plot
 from .input import Input

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.file import write_whole
 from ..errors import ArgumentError
+from ..file import write_whole
 from ..kernels import Array
 from .progress import Progress
 
