@@ -123,7 +123,11 @@ class Tensor(Value):
         """
         if not self.requires_grad:
             raise MlkitError("backward() of a tensor that depends on nothing which requires a gradient")
-        gradients: dict[Tensor, tuple[Array, bool]] = {self: (self._seed(gradient), False)}
+        with k.at("", "backward"):
+            self._backward_from(self._seed(gradient), retain_graph)
+
+    def _backward_from(self, gradient: Array, retain_graph: bool) -> None:
+        gradients: dict[Tensor, tuple[Array, bool]] = {self: (gradient, False)}
         for tensor in _reverse_order(self):
             dy, _ = gradients.pop(tensor)
             if tensor._backward is None:
@@ -287,7 +291,7 @@ def primitive(function: Callable[..., tuple[Array, Backward]]) -> Callable[..., 
                 arrays.append(_constant(x, inputs) if wanted and x is not None and not isinstance(x, np.ndarray) else x)
         value, backward = function(*arrays, **options)
         if tracked and _gradients_wanted.get():
-            return Tensor(value, True, inputs, backward)
+            return Tensor(value, True, inputs, backward if k.observing() is None else k.returning(backward))
         return Tensor(value) if any_tensor else value
 
     recorded.on_arrays = function  # type: ignore[attr-defined]

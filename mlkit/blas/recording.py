@@ -23,6 +23,9 @@ class Call(NamedTuple):
     threads: int | None
     seconds: float
     flops: int
+    layer: str = ""
+    phase: str = ""  # forward, backward or update
+    start: float = 0.0  # seconds, of time.perf_counter
 
     @property
     def gflops(self) -> float:
@@ -44,7 +47,7 @@ class Recording(k.Observer):
         super().run(function, operands, bound)
         seconds = time.perf_counter() - start
         arrays = [x for x in operands if isinstance(x, np.ndarray)]
-        self.calls.append(_call(function, operands, arrays, bound, seconds))
+        self.calls.append(_call(function, operands, arrays, bound, seconds, start))
 
     def __len__(self) -> int:
         return len(self.calls)
@@ -71,7 +74,7 @@ def recording() -> Recording:
     return Recording()
 
 
-def _call(function: Kernel, operands: tuple[Any, ...], arrays: list[Array], bound: Bound, seconds: float) -> Call:
+def _call(function: Kernel, operands: tuple[Any, ...], arrays: list[Array], bound: Bound, seconds: float, start: float) -> Call:
     library = current()
     return Call(
         routine(function, bound, library),
@@ -82,6 +85,8 @@ def _call(function: Kernel, operands: tuple[Any, ...], arrays: list[Array], boun
         library.threads,
         seconds,
         k.flops(function, operands),
+        *k.place(),
+        start,
     )
 
 

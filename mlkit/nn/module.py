@@ -1,13 +1,18 @@
 """Module: parameters plus one call; Sequential: one module after another."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Self
 
 import numpy as np
 
+from .. import kernels as k
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..kernels import Array
 from ..tensor import Buffer, Parameter
+
+_names: ContextVar[dict[int, str] | None] = ContextVar("mlkit_names", default=None)  # of the modules below the one that was called
 
 
 class Module:
@@ -27,7 +32,10 @@ class Module:
     summary: Any  # mlkit.nn.summary: `print(model.summary((1, 3, 32, 32)))`
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self.forward(*inputs, **options)
+        if k.observing() is None:
+            return self.forward(*inputs, **options)
+        with _named(self):
+            return self.forward(*inputs, **options)
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """(name, module) of the modules directly in this one; those in a list have its name and a number."""
@@ -107,3 +115,26 @@ class Module:
                 yield prefix + name, value
         for name, child in self.children():
             yield from child._state(f"{prefix}{name}.")
+
+
+def named_modules(model: Module, prefix: str = "") -> Iterator[tuple[str, Module]]:
+    """(dotted name, module) of `model` and all below it."""
+    yield prefix, model
+    for name, child in model.children():
+        yield from named_modules(child, f"{prefix}.{name}" if prefix else name)
+
+
+@contextmanager
+def _named(module: Module) -> Iterator[None]:
+    """Calls in this block belong to the module, by its name in the one that was called first."""
+    names = _names.get()
+    if names is not None and id(module) in names:
+        with k.at(names[id(module)]):
+            yield
+        return
+    token = _names.set({id(part): name for name, part in named_modules(module)})
+    try:
+        with k.at("", "forward"):
+            yield
+    finally:
+        _names.reset(token)

@@ -10,7 +10,7 @@ import numpy as np
 from .. import kernels as k
 from ..errors import ArgumentError, NonFiniteError
 from ..tensor import no_grad
-from .module import Module
+from .module import Module, named_modules
 
 
 class Layer(NamedTuple):
@@ -120,13 +120,6 @@ def watched(model: Module, see: Callable[[str, Module, Callable[[], Any]], Any])
     finally:
         for _, module in leaves:
             del module.forward
-
-
-def named_modules(model: Module, prefix: str = "") -> Iterator[tuple[str, Module]]:
-    """(dotted name, module) of `model` and all below it."""
-    yield prefix, model
-    for name, child in model.children():
-        yield from named_modules(child, f"{prefix}.{name}" if prefix else name)
 
 
 class _Products(k.Observer):

@@ -50,9 +50,10 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter that has a gradient; the others stay, as in PyTorch."""
-        self._advance()
-        for store, part in self._runs():
-            self._update(store, part)
+        with k.at("", "update"):
+            self._advance()
+            for store, part in self._runs():
+                self._update(store, part)
 
     def state_dict(self) -> dict[str, Array]:
         """A copy of all that the next step depends on: lr, counts, and `NUMBER.NAME` for each parameter in its order."""

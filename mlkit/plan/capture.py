@@ -34,6 +34,7 @@ class Capture(k.Observer):
 
     def __init__(self) -> None:
         self.calls: list[tuple[Kernel, tuple[Any, ...]]] = []  # an operand is a View or a constant
+        self.places: list[k.Place] = []  # of the calls
         self.sizes: list[int] = []
         self.born: list[int] = []
         self.died: dict[int, int] = {}  # the number of calls made before
@@ -48,6 +49,7 @@ class Capture(k.Observer):
         if self.failure is None:
             try:
                 self.calls.append((function, tuple(map(self.describe, operands))))
+                self.places.append(k.place())
             except CaptureError as error:
                 self._fail(f"{function.__name__} was given {error}")
 

@@ -29,10 +29,11 @@ class Plan:
 
     def __init__(
         self, calls: Sequence[tuple[Kernel, tuple[Any, ...]]], offsets: Sequence[int], size: int, outer: Sequence[Outer],
-        inputs: Sequence[Array] = (), result: Any = None,
+        inputs: Sequence[Array] = (), result: Any = None, places: Sequence[k.Place] = (),
     ) -> None:  # fmt: skip
         self.calls, self.offsets, self.arena_size, self.outer = tuple(calls), tuple(offsets), size, tuple(outer)
         self.inputs, self.generation = tuple(inputs), k.generation()
+        self.places = tuple(places) or (k.Place(),) * len(self.calls)
         self._memory = np.empty(size + arena.ALIGNMENT, np.uint8)
         self._start = -k.address(self._memory) % arena.ALIGNMENT
         self._bytes = [o.array.reshape(-1).view(np.uint8) for o in self.outer]
@@ -52,12 +53,13 @@ class Plan:
         offsets, size = arena.layout(log.sizes, log.born, [log.died.get(n, end) for n in range(len(log.sizes))])
         if size > LARGE:
             trim()  # what the eager run held is free now, and is needed once more
-        return cls(log.calls, offsets, size, log.outer, inputs, described)
+        return cls(log.calls, offsets, size, log.outer, inputs, described, log.places)
 
     def __call__(self) -> Any:
         if k.observing() is not None:
-            for (kernel, _), operands, bound in zip(self.calls, self._operands, self._steps):
-                k.run(kernel, operands, bound)
+            for (kernel, _), operands, bound, place in zip(self.calls, self._operands, self._steps, self.places):
+                with k.at(*place):
+                    k.run(kernel, operands, bound)
             return self.result
         for function, arguments in self._steps:
             function(*arguments)

@@ -72,6 +72,7 @@ def _encoded(plan: "Plan", values: bool) -> dict[str, Any]:
         "outer": [_encode_outer(outer, values) for outer in plan.outer],
         "inputs": [next(i for i, o in enumerate(plan.outer) if o.array is x) for x in plan.inputs if _used(plan, x)],
         "result": _encode(plan.described),
+        "places": [list(place) for place in plan.places],
         "calls": [[kernel.__name__, [_encode(x) for x in operands]] for kernel, operands in plan.calls],
     }
 
@@ -110,7 +111,10 @@ def _decoded(found: dict[str, Any]) -> tuple[Any, ...]:
     outer = [_decode_outer(entry) for entry in found["outer"]]
     calls = [(k.named(name), tuple(map(_decode, operands))) for name, operands in found["calls"]]
     inputs = [outer[number].array for number in found["inputs"]]
-    return calls, [int(x) for x in found["offsets"]], int(found["arena"]), outer, inputs, _decode(found["result"])
+    places = [k.Place(*map(str, place)) for place in found.get("places", ())]
+    if places and len(places) != len(calls):
+        raise ValueError(f"{len(places)} places of {len(calls)} calls")
+    return calls, [int(x) for x in found["offsets"]], int(found["arena"]), outer, inputs, _decode(found["result"]), places
 
 
 def _decode_outer(entry: dict[str, Any]) -> Outer:
