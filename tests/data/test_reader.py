@@ -6,8 +6,6 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mlkit import data
 from mlkit.data.audio import mel_bands
@@ -125,9 +123,12 @@ def test_texts_are_read_from_files_and_folders(tmp_path):
         data.read_text(tmp_path / "e.txt")
 
 
-@given(st.text(max_size=200))
-def test_byte_pairs_give_any_text_back(text):
-    assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
+def test_byte_pairs_give_any_text_back():
+    rng = np.random.default_rng(0)
+    kinds = "the cat sat, 12 _ \t\n", "größer 東京 🎲 \x00\x7f", "".join(map(chr, range(32, 0x3000)))
+    for length in range(300):
+        text = "".join(rng.choice(list(kinds[length % 3]), length))
+        assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
 
 
 TOKENIZER = data.BytePairTokenizer.learned("the cat sat on the mat, the rat sat on the cat. " * 20, 300)
