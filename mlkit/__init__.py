@@ -1,5 +1,6 @@
 """Neural networks in pure Python on any BLAS, chosen at run time."""
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -40,6 +41,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
 
+
+if "MLKIT_TRACE" in os.environ:  # `mlkit trace` wants to know what this program multiplies
+    import_module(f"{__name__}.bench.tracer").start()
 
 # the estimators are not among these: `from mlkit import *` does not ask for scikit-learn
 __all__ = [

@@ -1,14 +1,12 @@
 """Rows as a table, as one sentence, as JSON."""
 
-import platform
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import blas
 from .contest import Row
+from .machine import machine
 from .workload import WORKLOADS
 
 HEAD = (
@@ -39,19 +37,6 @@ def as_json(rows: Sequence[Row]) -> dict[str, Any]:
         entry |= {"samples_per_second": _finite(row.rate), "score": _finite(row.score), "ratio": ratios(first, row)}
         entries.append({**entry, "largest_difference": _difference(first, row)})
     return {"format": 1, "machine": machine(), "rows": entries, "sentence": sentence(rows)}
-
-
-def machine() -> dict[str, Any]:
-    """The CPU, its number of cores, the system, Python, NumPy."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return {
-        "cpu": model, "cpus": sum(line.startswith("processor") for line in lines) or None, "system": platform.platform(),
-        "python": platform.python_version(), "numpy": np.__version__, "environment": blas.knobs(),
-    }  # fmt: skip
 
 
 def ratios(first: Row, row: Row) -> list[float]:

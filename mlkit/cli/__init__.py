@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import MlkitError
-from . import bench, blas, model, predict, run, serve, train
+from . import bench, blas, model, predict, run, serve, trace, train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +34,6 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=f"mlkit {__version__}")
     whole.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (bench, train, predict, serve, model, blas, run):
+    for command in (bench, trace, train, predict, serve, model, blas, run):
         command.add_to(commands)
     return whole

@@ -10,7 +10,7 @@ from ..blas import threads
 from ..errors import ArgumentError
 from ..file import write_whole
 from ..train.progress import Progress
-from . import show
+from . import race, show
 
 
 def add_to(commands: Any) -> None:
@@ -23,6 +23,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--quick", action="store_true", help="a quarter of the steps")
     parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
     parser.set_defaults(run=run)
+    race.add_to(parser)
 
 
 def run(options: argparse.Namespace) -> int:

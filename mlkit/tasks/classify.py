@@ -3,10 +3,10 @@
 import numpy as np
 
 from .. import data, models, nn
+from ..bench.page import Page
 from ..kernels import Array
 from ..train import metric, plot
 from .input import Numbers, Pictures
-from .page import Page
 from .study import FASHION, Examples, Origin, Result, Settings, Study, classifier
 
 CLOTHES = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")

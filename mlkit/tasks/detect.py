@@ -7,12 +7,12 @@ import numpy as np
 import mlkit
 
 from .. import data, models, optim
+from ..bench.page import Page
 from ..kernels import Array
 from ..models import Found, Scene
 from ..train import fit, plot, predict
 from .classify import CLOTHES
 from .input import Pictures
-from .page import Page
 from .study import FASHION, Result, Settings, Study, begun, ended
 
 SCENES, TESTED, SIZE, CELLS = 4000, 500, 64, 8

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import data, nn
+from ..bench.page import Page
 from ..blas import threads
 from ..data.sgf import BLACK, WHITE, Board, Game, Move
 from ..errors import DataError
@@ -17,7 +18,6 @@ from ..file import write_whole
 from ..kernels import Array
 from ..train import metric, plot
 from .input import Input
-from .page import Page
 from .study import OWN, Examples, Origin, Result, Settings, Study, classifier
 
 SIZE = 19

@@ -14,9 +14,9 @@ import numpy as np
 import mlkit
 
 from .. import data, nn, ops, optim
+from ..bench.page import Page
 from ..kernels import Array
 from ..train import fit, metric, plot, predict
-from .page import Page
 
 Tell = Callable[[int, int, str], None]
 

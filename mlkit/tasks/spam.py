@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import data, models, nn
+from ..bench.page import Page
 from ..data.image import files_by_class
 from ..errors import DataError
 from ..kernels import Array
 from ..train import predict
 from .input import Input
-from .page import Page
 from .study import OWN, Examples, Origin, Result, Settings, Study, classifier
 
 WORD = re.compile(r"[a-z$!][a-z0-9'$!-]{1,24}|[$!]+|[0-9]+")

@@ -11,13 +11,13 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from .. import data, nn
+from ..bench.page import Page
 from ..blas import threads
 from ..data.image import files_by_class
 from ..errors import ArgumentError, DataError
 from ..kernels import Array
 from ..train import metric
 from .input import Input
-from .page import Page
 from .study import OWN, Examples, Origin, Result, Settings, Study, classifier
 
 WORDS = (

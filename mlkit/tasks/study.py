@@ -10,11 +10,11 @@ import numpy as np
 import mlkit
 
 from .. import data, io, nn, optim
+from ..bench.page import Page
 from ..errors import ArgumentError
 from ..kernels import Array
 from ..train import Callback, History, fit, metric, plot, predict
 from .input import Input
-from .page import Page
 
 Tell = Callable[[int, int, str], None]
 

@@ -8,11 +8,11 @@ import numpy as np
 import mlkit
 
 from .. import data, models, ops, optim
+from ..bench.page import Page
 from ..errors import DataError
 from ..kernels import Array
 from ..train import evaluate, fit, plot
 from .input import Input
-from .page import Page
 from .study import OWN, Origin, Result, Settings, Study, begun, ended
 
 FORTUNES = Path("/usr/share/games/fortunes")

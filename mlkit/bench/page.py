@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1c2230; --paper: #fff; --line: #d5d9e2; --soft: #5b6478; --mark: #eef3ff; }
+:root { color-scheme: light dark; --ink: #1c2230; --paper: #fff; --line: #d5d9e2; --soft: #5b6478; }
+:root { --mark: #eef3ff; --heat: #7fb3ff; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e7ee; --paper: #14171f; --line: #363c4b; --soft: #9aa3b7; --mark: #1d2639; }
+  :root { --ink: #e4e7ee; --paper: #14171f; --line: #363c4b; --soft: #9aa3b7; --mark: #1d2639; --heat: #2f5fae; }
 }
 body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
 body { max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
@@ -18,6 +19,9 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: 
 th, td { padding: .3em .6em; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 th { color: var(--soft); font-weight: 600; white-space: normal; vertical-align: bottom; }
+th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid; }
+th[aria-sort=ascending] button::after { content: " ▲"; } th[aria-sort=descending] button::after { content: " ▼"; }
+td[style] { background: color-mix(in srgb, var(--heat) calc(var(--share) * 100%), transparent); }
 tr.best td { background: var(--mark); font-weight: 600; }
 figure { margin: 1.5rem 0; }
 figure img { max-width: 100%; height: auto; background: #fff; border: 1px solid var(--line); border-radius: 6px; }
@@ -27,12 +31,28 @@ pre { overflow-x: auto; padding: .8em; border: 1px solid var(--line); border-rad
 """
 
 
+SCRIPT = """
+for (const button of document.querySelectorAll("th button")) button.onclick = () => {
+  const th = button.parentNode, column = th.cellIndex, body = th.closest("table").tBodies[0];
+  const down = th.getAttribute("aria-sort") === "ascending";
+  const value = row => { const text = row.cells[column].textContent, n = parseFloat(text); return isNaN(n) ? text : n; };
+  const sign = down ? -1 : 1;
+  const order = (a, b) => { const x = value(a), y = value(b);
+    return typeof x === typeof y ? (x < y ? -sign : x > y ? sign : 0) : (typeof x === "number" ? -1 : 1); };
+  for (const other of th.parentNode.cells) other.removeAttribute("aria-sort");
+  th.setAttribute("aria-sort", down ? "descending" : "ascending");
+  body.append(...[...body.rows].sort(order));
+};
+"""
+
+
 class Page:
     """Headings, paragraphs, tables and figures, one below the other."""
 
     def __init__(self, title: str) -> None:
         self.title = title
         self._parts = [f"<h1>{html.escape(title)}</h1>"]
+        self._script = False
 
     def heading(self, text: str) -> None:
         """Of a section."""
@@ -47,14 +67,24 @@ class Page:
         """Lines as they stand."""
         self._parts.append(f"<pre>{html.escape(text)}</pre>")
 
-    def table(self, rows: Sequence[Sequence[str]], best: int | None = None) -> None:
-        """The first row is the head; the row numbered `best` below it stands out."""
-        head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in rows[0])
+    def table(
+        self, rows: Sequence[Sequence[str]], best: int | None = None, sortable: bool = False,
+        shares: Sequence[Sequence[float | None]] | None = None,
+    ) -> None:  # fmt: skip
+        """The first row is the head; the row numbered `best` below it stands out; a cell is coloured by its share, 0 to 1.
+
+        Of a sortable table a click on a head sorts the rows.
+        """
+        inside = '<button type="button">{}</button>' if sortable else "{}"
+        head = "".join(f'<th scope="col">{inside.format(html.escape(cell))}</th>' for cell in rows[0])
         lines = []
         for number, row in enumerate(rows[1:]):
             mark = ' class="best"' if number == best else ""
-            lines.append(f"<tr{mark}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>")
+            heat = shares[number] if shares else [None] * len(row)
+            cells = (f"<td{_heat(share)}>{html.escape(cell)}</td>" for cell, share in zip(row, heat))
+            lines.append(f"<tr{mark}>{''.join(cells)}</tr>")
         self._parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>")
+        self._script = self._script or sortable
 
     def figure(self, figure: Any, caption: str) -> None:
         """A matplotlib figure, as SVG inside the page."""
@@ -66,8 +96,12 @@ class Page:
 
     def __str__(self) -> str:
         head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(self.title)}</title>'
-        body = "\n".join(self._parts)
+        body = "\n".join([*self._parts, *([f"<script>{SCRIPT}</script>"] if self._script else [])])
         return f'<!DOCTYPE html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
+
+
+def _heat(share: float | None) -> str:
+    return "" if share is None else f' style="--share: {share:.2f}"'
 
 
 def svg(figure: Any) -> bytes:
