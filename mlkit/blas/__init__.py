@@ -8,6 +8,7 @@ c = blas.gemm(a, b)                   views are read in place, transposed or str
 with blas.recording() as log: ...     every call: routine, shapes, library, threads, seconds, FLOPs
 """
 
+from . import lapack
 from .catalog import Candidate
 from .library import Library, loaded, report
 from .probe import Report, knobs
@@ -33,6 +34,7 @@ __all__ = [
     "gemm",
     "gemv",
     "knobs",
+    "lapack",
     "loaded",
     "nrm2",
     "recording",

@@ -32,6 +32,7 @@ class Library:
 
     def __init__(self, candidate: Candidate, report: Report, handle: ctypes.CDLL) -> None:
         self.name, self.path, self.origin, self.report = candidate.name, candidate.path, candidate.origin, report
+        self.needed = candidate.needed  # what was opened instead of the file itself
         self._handle = handle
         self.integer = ctypes.c_int64 if report.int64 else ctypes.c_int
         self.largest = 2**63 - 1 if report.int64 else 2**31 - 1  # a dimension or stride that it can be given
