@@ -20,7 +20,7 @@ PUBLIC = {
         NonFiniteError Parameter Plan PlanError ShapeError Tensor ThreadControlError blas capture fit load manual_seed nn
         no_grad ops optim save tensor""",
     "mlkit.blas": """Call Candidate Library Recording Report asum available axpby axpy bind bind_axpby current dot find gemm
-        gemv knobs loaded nrm2 recording report resolve scal use using""",
+        gemv knobs lapack loaded nrm2 recording report resolve scal use using""",
     "mlkit.plan": "Capture Captured Plan View capture capturing",
     "mlkit.ops": """absolute adaptive_avg_pool2d add avg_pool2d batch_norm binary_cross_entropy
         binary_cross_entropy_with_logits broadcast_to concatenate conv1d conv2d conv_transpose2d cross_entropy ctc_loss divide
@@ -34,20 +34,22 @@ PUBLIC = {
         MultiheadAttention NLLLoss Pad RMSNorm RNN ReLU Sequential SiLU Sigmoid SinusoidalPosition SmoothL1Loss Softmax Softplus
         Summary Tanh TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer Upsample finite init
         manual_seed summary""",
-    "mlkit.optim": """Adadelta Adagrad Adam AdamW CosineAnnealingLR CosineAnnealingWarmRestarts ExponentialLR LBFGS LambdaLR
-        LinearLR Lion MultiStepLR NAdam OneCycleLR Optimizer RAdam RMSprop ReduceLROnPlateau SGD Scheduler SequentialLR StepLR
-        clip_grad_norm_ clip_grad_value_""",
-    "mlkit.data": """Board BytePairTokenizer CharTokenizer DataLoader Dataset FASHION Game Move Split Standardizer augment
-        csv_batches daily_series daily_views digits fashion_mnist image_folder log_mel one_hot pad_sequences random_split read_csv
-        read_idx read_image read_rows read_sgf read_text read_wav resample stratified_split time_split windows""",
+    "mlkit.optim": """Adadelta Adagrad Adam AdamW CosineAnnealingLR CosineAnnealingWarmRestarts ExponentialLR LBFGS
+        LambdaLR LevenbergMarquardt LinearLR Lion MultiStepLR NAdam OneCycleLR Optimizer RAdam RMSprop
+        ReduceLROnPlateau SGD Scheduler SequentialLR StepLR clip_grad_norm_ clip_grad_value_""",
+    "mlkit.data": """Board BytePairTokenizer CharTokenizer DataLoader Dataset FASHION Game Move PCA Split Standardizer
+        augment csv_batches daily_series daily_views digits fashion_mnist image_folder log_mel one_hot pad_sequences
+        random_split read_csv read_idx read_image read_rows read_sgf read_text read_wav resample stratified_split
+        time_split windows""",
     "mlkit.train": """CSVLog Callback EarlyStopping History JSONLog Run ShowProgress Statistics Step TensorBoard evaluate find_lr
         fit metric predict""",
     "mlkit.io": "Checkpoint describe load load_tensors read_description save save_tensors",
     "mlkit.models": """AlexNet Autoencoder BagOfWords CharLSTM Detector Found GPT GoogLeNet LeNet5 MLP Perceptron ResNet Scene
-        SmallResNet TransformerClassifier VAE VGGNet intersection_over_union mean_average_precision non_maximum_suppression
+        SmallResNet TransformerClassifier VAE VGGNet intersection_over_union least_squares mean_average_precision non_maximum_suppression
         sampled scenes xor""",
     "mlkit.tasks": "Page Predictor Rebuilt Result STUDIES Server Settings Study lecture rebuild save",
-    "mlkit.bench": "Row Training WORKLOADS Workload as_json available compete sentence table",
+    "mlkit.bench": """Item Outcome Row Trace Tracer Training WORKLOADS Workload as_json available compete figure outcome paper race
+        sentence suite table""",
 }
 
 

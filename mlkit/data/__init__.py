@@ -9,10 +9,11 @@ from .sgf import Board, Game, Move, read_sgf
 from .split import Split, random_split, stratified_split, time_split, windows
 from .table import csv_batches, read_csv, read_rows
 from .text import BytePairTokenizer, CharTokenizer, read_text
-from .transform import Standardizer, augment, one_hot, pad_sequences
+from .transform import PCA, Standardizer, augment, one_hot, pad_sequences
 
 __all__ = [
     "FASHION",
+    "PCA",
     "Board",
     "BytePairTokenizer",
     "CharTokenizer",

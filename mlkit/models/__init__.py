@@ -11,7 +11,7 @@ from .detector import (
     scenes,
 )
 from .image import AlexNet, GoogLeNet, LeNet5, ResNet, SmallResNet, VGGNet
-from .perceptron import MLP, Perceptron, xor
+from .perceptron import MLP, Perceptron, least_squares, xor
 from .text import GPT, BagOfWords, CharLSTM, TransformerClassifier, sampled
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "TransformerClassifier",
     "VGGNet",
     "intersection_over_union",
+    "least_squares",
     "mean_average_precision",
     "non_maximum_suppression",
     "sampled",

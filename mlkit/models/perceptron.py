@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn
+from .. import blas, nn
 from ..errors import ArgumentError, ShapeError
 from ..kernels import Array
 from ..tensor import no_grad
@@ -65,6 +65,20 @@ class MLP(nn.Sequential):
             if dropout:
                 layers.append(nn.Dropout(dropout))
         super().__init__(*layers[: -2 if dropout else -1])
+
+
+def least_squares(x: Array, y: Array) -> nn.Linear:
+    """The linear layer whose squared error on (n, inputs), (n, outputs) is least, in closed form: nothing is trained.
+
+    Routine: ?gelsd of the library in force.
+    """
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
+        raise ShapeError(f"least_squares: {x.shape} and {y.shape}; it takes (n, inputs) and (n, outputs)")
+    layer = nn.Linear(x.shape[1], y.shape[1], dtype=x.dtype)
+    found, _ = blas.lapack.lstsq(np.column_stack([x, np.ones(len(x), x.dtype)]), y.astype(x.dtype))
+    assert layer.bias is not None
+    layer.weight.data[...], layer.bias.data[...] = found[:-1].T, found[-1]
+    return layer
 
 
 def xor(hidden: int = 4) -> MLP:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import blas
 from ..errors import ArgumentError, ShapeError
 from ..tensor import Parameter
 
@@ -93,6 +94,21 @@ def kaiming_normal_(
 ) -> Parameter:
     """Normal, variance `gain² / fan`; `a` is the negative slope of leaky_relu"""
     return normal_(p, 0.0, _kaiming_std(p, a, mode, nonlinearity), rng)
+
+
+def orthogonal_(p: Parameter, gain: float = 1.0, rng: "Generator | None" = None) -> Parameter:
+    """`gain` × a matrix, (out, the rest), whose rows or columns, whichever are fewer, are orthonormal. Routine: ?geqrf.
+
+    The signs make every such matrix as likely as any other. Source: Saxe et al. 2014.
+    """
+    rows, columns = p.shape[0], math.prod(p.shape[1:])
+    if p.ndim < 2:
+        raise ShapeError(f"orthogonal_ of shape {p.shape}: it takes at least two axes")
+    drawn = generator(rng).standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = blas.lapack.qr(drawn)
+    q *= np.sign(np.diag(r))
+    p.data[...] = gain * (q if rows >= columns else q.T).reshape(p.shape)
+    return p
 
 
 def fans(p: Parameter) -> tuple[int, int]:

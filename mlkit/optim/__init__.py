@@ -4,6 +4,7 @@ from .adam import Adam, AdamW
 from .adaptive import Adadelta, Adagrad, Lion, NAdam, RAdam, RMSprop
 from .clip import clip_grad_norm_, clip_grad_value_
 from .lbfgs import LBFGS
+from .marquardt import LevenbergMarquardt
 from .optimizer import Optimizer
 from .schedule import (
     CosineAnnealingLR,
@@ -31,6 +32,7 @@ __all__ = [
     "CosineAnnealingWarmRestarts",
     "ExponentialLR",
     "LambdaLR",
+    "LevenbergMarquardt",
     "LinearLR",
     "Lion",
     "MultiStepLR",
