@@ -44,9 +44,9 @@ PUBLIC = {
     "mlkit.train": """CSVLog Callback EarlyStopping History JSONLog Run ShowProgress Statistics Step TensorBoard evaluate find_lr
         fit metric predict""",
     "mlkit.io": "Checkpoint describe load load_tensors read_description save save_tensors",
-    "mlkit.models": """AlexNet Autoencoder BagOfWords CharLSTM Detector Found GPT GoogLeNet LeNet5 MLP Perceptron ResNet Scene
-        SmallResNet TransformerClassifier VAE VGGNet intersection_over_union least_squares mean_average_precision non_maximum_suppression
-        sampled scenes xor""",
+    "mlkit.models": """AlexNet Autoencoder BagOfWords CharLSTM Detector Found GPT GoogLeNet LeNet5 MLP Perceptron ResNet
+        Scene SmallResNet TransformerClassifier VAE VGGNet intersection_over_union least_squares
+        mean_average_precision non_maximum_suppression sampled scenes xor""",
     "mlkit.tasks": "Page Predictor Rebuilt Result STUDIES Server Settings Study lecture rebuild save",
     "mlkit.bench": """Item Outcome Row Trace Tracer Training WORKLOADS Workload as_json available compete figure outcome paper race
         sentence suite table""",

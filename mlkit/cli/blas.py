@@ -1,4 +1,4 @@
-"""`mlkit blas list`, `mlkit blas info NAME` and `mlkit blas doctor`"""
+"""`mlkit blas list`, `mlkit blas info NAME`, `mlkit blas verify NAME` and `mlkit blas doctor`"""
 
 import argparse
 import json
@@ -6,14 +6,16 @@ from contextlib import suppress
 from typing import Any
 
 from .. import blas
-from ..blas import doctor
+from ..blas import doctor, verify
 from ..errors import LibraryNotFound
+from ..file import write_whole
+from ..train.progress import Progress
 from . import show
 
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser("blas", help="the BLAS libraries of this machine")
-    parts = parser.add_subparsers(dest="part", required=True, metavar="list|info|doctor")
+    parts = parser.add_subparsers(dest="part", required=True, metavar="list|info|verify|doctor")
     listing = parts.add_parser("list", help="every library found, and what it is")
     listing.add_argument("--json", action="store_true", help="as JSON on standard output")
     listing.set_defaults(run=run_list)
@@ -21,6 +23,15 @@ def add_to(commands: Any) -> None:
     info.add_argument("name", help="a name from `mlkit blas list`, system, or a path")
     info.add_argument("--json", action="store_true", help="as JSON on standard output")
     info.set_defaults(run=run_info)
+    proof = parts.add_parser(
+        "verify", help="is a library right: bounds, edges, special values, threads, fork, LAPACK, netlib's tests"
+    )
+    proof.add_argument("names", metavar="NAME", nargs="*", help="names or paths (default: the library in force)")
+    proof.add_argument("--all", action="store_true", help="every library of this machine")
+    proof.add_argument("--cases", metavar="A,B", help="only these cases")
+    proof.add_argument("--junit", metavar="FILE", help="write JUnit's XML, for autopkgtest and CI")
+    proof.add_argument("--json", action="store_true", help="as JSON on standard output")
+    proof.set_defaults(run=run_verify)
     diagnosis = parts.add_parser("doctor", help="which library NumPy, SciPy and mlkit really use, and what is wrong")
     diagnosis.add_argument("--json", action="store_true", help="as JSON on standard output")
     diagnosis.set_defaults(run=run_doctor)
@@ -61,6 +72,38 @@ def run_info(options: argparse.Namespace) -> int:
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
             show.write(f"{key:{width}}  {text}")
     return 1 if report.failure else 0
+
+
+def run_verify(options: argparse.Namespace) -> int:
+    names = (
+        [c.name for c, report in blas.available() if not report.failure] if options.all else options.names or [blas.current().name]
+    )
+    cases = options.cases.split(",") if options.cases else None
+    found: list[verify.Verification] = []
+    with Progress() as tell:
+        for name in names:
+            one = verify.verify(name, cases, tell=tell)
+            found.append(one)
+            if options.junit:
+                write_whole(options.junit, verify.as_junit(found))
+            if not options.json:
+                tell.line("")
+                _show(one)
+    if options.json:
+        show.write(json.dumps([{**one._asdict(), "rows": [row._asdict() for row in one.rows]} for one in found], indent=2))
+    else:
+        wrong = [one.library for one in found if not one.right]
+        show.write(
+            f"wrong: {', '.join(wrong)}" if wrong else f"{len(found)} librar{'y is' if len(found) == 1 else 'ies are'} right"
+        )
+    return 1 if any(not one.right for one in found) else 0
+
+
+def _show(found: verify.Verification) -> None:
+    show.write(f"{found.library}  {found.version}  {found.kernels}  {found.path}")
+    rows = [("case", "", "s", "")]
+    rows += [(row.case, row.verdict.upper() if row.wrong else row.verdict, f"{row.seconds:.1f}", row.detail) for row in found.rows]
+    show.write(show.table(rows) + "\n")
 
 
 def run_doctor(options: argparse.Namespace) -> int:

@@ -22,8 +22,8 @@ class LevenbergMarquardt:
 
     The step solves `(JᵀJ + damping · s · I) d = Jᵀ r`, J the derivative of every output by every parameter and s the mean of
     the diagonal of JᵀJ or JJᵀ, whichever is smaller: with damping 0 it is Gauss and Newton's, with much of it gradient
-    descent. The damping falls tenfold after a good step and grows after a bad one. A linear model is at its optimum after one or two steps. J has n · outputs rows and a column for each parameter, and is
-    held in memory; the smaller side is what is solved for.
+    descent. The damping falls tenfold after a good step and grows after a bad one. A linear model is at its optimum after one
+    or two steps. J has n · outputs rows and a column for each parameter, and is held in memory.
 
     The model's parameters are those of nn.Linear layers, each called once, on rows. Sources: Levenberg 1944, Marquardt 1963;
     Hagan & Menhaj 1994 for networks. Routines: ?gesv, ?gelsd. Steps run eagerly.

@@ -1,0 +1,101 @@
+"""Every case in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from ...errors import ArgumentError, BlasError, LibraryNotFound
+from .. import library, process, selection
+from ..catalog import Candidate
+from . import product, rest, special, together  # noqa: F401 – they register their cases
+from .case import CASES, Wrong
+from .outcome import CRASHED, FAILED, HUNG, PASSED, SKIPPED, Row, Verification
+
+Tell = Callable[[int, int, str], None]
+
+
+def verify(
+    name: str, cases: Sequence[str] | None = None, programs: bool = True, tell: Tell = lambda done, total, text: None
+) -> Verification:
+    """All cases, or those named, of one library by its name or path; with `programs` Debian's test programs too, if they are here.
+
+    LibraryNotFound, ArgumentError for names that are none. A library that cannot even be loaded has one row that says so.
+    """
+    unknown = [case for case in cases or () if case not in CASES]
+    if unknown:
+        raise ArgumentError(f"there is no case {unknown[0]!r}; there are {', '.join(CASES)}")
+    candidate = selection.find(name)
+    report = library.report(candidate)
+    if report.failure:
+        return Verification(candidate.name, candidate.path, "", "", [Row("loading", CRASHED, report.failure, 0.0)])
+    asked = name if os.sep in name else candidate.name
+    rows = list(_rows(asked, candidate, list(cases or CASES), programs and not cases, tell))
+    return Verification(candidate.name, candidate.path, report.version, report.kernels, rows)
+
+
+def _rows(asked: str, candidate: Candidate, cases: Sequence[str], programs: bool, tell: Tell) -> Iterator[Row]:
+    named = rest.installed() if programs else []
+    for number, case in enumerate(cases):
+        tell(number, len(cases) + len(named), f"{candidate.name}: {case}")
+        yield _in_child(asked, case)
+    for number, program in enumerate(named, len(cases)):
+        tell(number, len(cases) + len(named), f"{candidate.name}: {program}")
+        yield _program(candidate, program)
+
+
+def _in_child(asked: str, case: str) -> Row:
+    root = str(Path(__file__).parents[3])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    for variable in ("MLKIT_BLAS", "MLKIT_TRACE"):
+        environment.pop(variable, None)
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "mlkit.blas.verify.child", asked, case], env=environment, capture_output=True, text=True,
+            errors="replace", timeout=CASES[case].seconds,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Row(case, HUNG, f"no end within {CASES[case].seconds:g} s", time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    for line in done.stdout.splitlines():
+        if line.startswith('{"verdict"'):
+            found = json.loads(line)
+            return Row(case, found["verdict"], found["detail"], seconds)
+    said = done.stderr.strip().splitlines()
+    words = f": {said[-1][:200]}" if said else ""
+    if done.returncode < 0:
+        return Row(case, CRASHED, f"killed by {signal.Signals(-done.returncode).name}{words}", seconds)
+    return Row(case, CRASHED, f"the process ended with exit code {done.returncode}{words}", seconds)
+
+
+def _program(candidate: Candidate, program: str) -> Row:
+    start = time.perf_counter()
+    try:
+        verdict, detail = PASSED, rest.netlib(candidate, program, process.environment(candidate, 1))
+    except Wrong as error:
+        usual = _on_reference(program)
+        verdict, detail = (PASSED, f"{error}, as with the reference BLAS") if usual == str(error) else (FAILED, str(error))
+    except (BlasError, LibraryNotFound) as error:
+        verdict, detail = SKIPPED, str(error)
+    except subprocess.TimeoutExpired as error:
+        verdict, detail = HUNG, f"no end within {error.timeout:g} s"
+    return Row(program, verdict, detail, time.perf_counter() - start)
+
+
+@lru_cache(32)
+def _on_reference(program: str) -> str:
+    """What the program complains of with the reference BLAS: a fault of LAPACK's or its own."""
+    try:
+        reference = selection.find("reference")
+        rest.netlib(reference, program, process.environment(reference, 1))
+    except Wrong as error:
+        return str(error)
+    except (BlasError, LibraryNotFound, subprocess.TimeoutExpired):
+        return ""
+    return ""
