@@ -3,7 +3,7 @@
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-PASSED, FAILED, CRASHED, HUNG, SKIPPED = "passed", "failed", "crashed", "hung", "skipped"
+PASSED, NOTED, FAILED, CRASHED, HUNG, SKIPPED = "passed", "noted", "failed", "crashed", "hung", "skipped"
 
 
 class Row(NamedTuple):
