@@ -38,6 +38,7 @@ man_pages = [
     ("man/mlkit-predict", "mlkit-predict", "what a saved model says of new data", [author], 1),
     ("man/mlkit-model", "mlkit-model", "what a model file says, and whether it can be made again", [author], 1),
     ("man/mlkit-serve", "mlkit-serve", "a saved model answers over HTTP", [author], 1),
+    ("man/mlkit-trace", "mlkit-trace", "record the products that a program makes", [author], 1),
     ("man/mlkit-train", "mlkit-train", "train a worked case study", [author], 1),
     ("man/mlkit-run", "mlkit-run", "run any program on a chosen BLAS", [author], 1),
 ]

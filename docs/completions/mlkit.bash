@@ -10,10 +10,10 @@ _mlkit() {
     previous=${COMP_WORDS[COMP_CWORD - 1]}
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            bench | blas | run | train | predict | serve | model) command=${COMP_WORDS[i]} && break ;;
+            bench | blas | run | train | predict | serve | model | trace) command=${COMP_WORDS[i]} && break ;;
         esac
     done
-    if [[ $command == run ]]; then
+    if [[ $command == run || $command == trace ]]; then
         for ((i++; i < COMP_CWORD; i++)); do
             if [[ ${COMP_WORDS[i]} == -- ]]; then
                 _command_offset $((i + 1))
@@ -33,20 +33,24 @@ _mlkit() {
         --json)
             [[ $command == bench ]] && mapfile -t COMPREPLY < <(compgen -f -- "$current") && return
             ;;
-        --data)
+        --data | --page | --timeline | --junit)
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
-        --out)
+        --out | --plots)
             mapfile -t COMPREPLY < <(compgen -d -- "$current")
             return
             ;;
-        --threads | --epochs | --seed | --host | --port | --largest | --most) return ;;
+        --threads | --epochs | --seed | --host | --port | --largest | --most | --rounds | --memory) return ;;
     esac
     local words
     case $command in
-        bench) words="--help --blas --threads --only --epochs --seed --quick --json" ;;
-        blas) words="list info doctor --help --json" ;;
+        bench)
+            words="replay deepbench gemm layers train 2026 isa compare --help --blas --threads --only --epochs --seed --quick --json
+                --rounds --page --plots --sets --most --memory"
+            ;;
+        blas) words="list info verify doctor --help --json --all --cases --junit" ;;
+        trace) words="--help --out --timeline --" ;;
         run) words="--help --blas --threads --" ;;
         train) words="lecture digits images spam speech go text draw detect --help --data --out --epochs --seed --blas --threads --resume" ;;
         predict)
@@ -61,7 +65,7 @@ _mlkit() {
             mapfile -t COMPREPLY < <(compgen -W "info card rebuild --help --data --blas --json" -f -- "$current")
             return
             ;;
-        *) words="bench train predict serve model blas run --help --version --debug" ;;
+        *) words="bench trace train predict serve model blas run --help --version --debug" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }
