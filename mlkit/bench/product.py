@@ -186,12 +186,13 @@ def _check(product: Product) -> None:
 
 def _check_shapes(product: Product) -> None:
     shapes = [x.shape for x in product.arrays]
+    own = product.arrays[-1].memory == len(product.operands) - 1
     if product.kernel == "matrix_product":
         (m, inner), (rows, n), out = shapes
-        fits = inner == rows and out == (m, n)
+        fits = own and inner == rows and out == (m, n)
     elif product.kernel == "stacked_product":
         (count, m, inner), (other, rows, n), out = shapes
-        fits = inner == rows and count == other and out == (count, m, n)
+        fits = own and inner == rows and count == other and out == (count, m, n)
     else:
         fits = len({shape for shape in shapes if shape}) == 1 and all(merge(x.shape, x.strides) for x in product.arrays)
     if not fits:
