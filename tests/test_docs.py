@@ -60,7 +60,7 @@ COMMANDS = [  # but the main job, which .ci/run gives by itself
 @pytest.mark.parametrize("lines", COMMANDS)
 def test_the_commands_of_the_pages_run(lines, tmp_path):
     (tmp_path / "script.py").write_text("import numpy as np\nprint(np.ones((9, 9)) @ np.ones((9, 9)))\n")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MLKIT_PROFILE": str(tmp_path / "profile.json")}
     for line in lines:
         done = subprocess.run(
             [sys.executable, "-m", "mlkit", *words_of(line)], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300

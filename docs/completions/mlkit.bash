@@ -49,7 +49,7 @@ _mlkit() {
             words="replay deepbench gemm layers train 2026 isa compare --help --blas --threads --only --epochs --seed --quick --json
                 --rounds --page --plots --sets --most --memory"
             ;;
-        blas) words="list info verify doctor --help --json --all --cases --junit" ;;
+        blas) words="list info verify tune doctor --help --json --all --cases --junit --blas --threads --rounds --out" ;;
         trace) words="--help --out --timeline --" ;;
         run) words="--help --blas --threads --" ;;
         train) words="lecture digits images spam speech go text draw detect --help --data --out --epochs --seed --blas --threads --resume" ;;

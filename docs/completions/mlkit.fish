@@ -47,7 +47,7 @@ complete -c mlkit -f -n "__fish_seen_subcommand_from serve" -l largest -x -d "by
 complete -c mlkit -f -n "__fish_seen_subcommand_from serve" -l most -x -d "requests under way"
 complete -c mlkit -n "__fish_seen_subcommand_from model" -a "info card rebuild"
 complete -c mlkit -f -n "__fish_seen_subcommand_from predict model" -l json -d "a JSON object for each row"
-complete -c mlkit -f -n "__fish_seen_subcommand_from blas" -a "list info verify doctor"
+complete -c mlkit -f -n "__fish_seen_subcommand_from blas" -a "list info verify tune doctor"
 complete -c mlkit -f -n "__fish_seen_subcommand_from info" -a "(__mlkit_libraries)"
 complete -c mlkit -f -n "__fish_seen_subcommand_from blas" -l json -d "as JSON"
 complete -c mlkit -n "__fish_seen_subcommand_from run" -x -a "(__fish_complete_subcommand)"

@@ -106,6 +106,10 @@ class Library:
                 self._requests = [request for request in self._requests if request[0] is not token]
                 self._apply()
 
+    def for_product(self, dtype: Dtype, stacks: int, m: int, n: int, inner: int, turned: tuple[bool, bool]) -> "Library":
+        """The library that makes `stacks` products of (m, inner) and (inner, n): this one, unless it is "auto"."""
+        return self
+
     def settle(self) -> None:
         """Give this Python thread the count in force, where the library keeps one for each."""
         if getattr(self._settled, "count", None) != self._wanted:

@@ -289,14 +289,14 @@ def _key(identity: str, threading: str, kernels: str) -> str:
         stamp = f"{status.st_size} {status.st_mtime_ns}"
     except OSError:
         stamp = ""
-    around = zlib.crc32(repr([SCHEMA, _cpu(), platform.machine(), sys.implementation.cache_tag, knobs()]).encode())
+    around = zlib.crc32(repr([SCHEMA, cpu(), platform.machine(), sys.implementation.cache_tag, knobs()]).encode())
     return f"{identity} {stamp} {threading} {kernels} {around:08x}"
 
 
 _KNOBS = ("OPENBLAS_", "BLIS_", "MKL_", "OMP_", "FLEXIBLAS", "LD_LIBRARY_PATH", "LD_PRELOAD")
 
 
-def _cpu() -> str:
+def cpu() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

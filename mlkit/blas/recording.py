@@ -9,6 +9,9 @@ from .. import kernels as k
 from ..kernels import Array, Bound, Kernel
 from . import product
 from .library import Library
+from .product.batch import stacked_product
+from .product.matrix import matrix_product
+from .product.operand import layout
 from .selection import current
 
 
@@ -75,7 +78,7 @@ def recording() -> Recording:
 
 
 def _call(function: Kernel, operands: tuple[Any, ...], arrays: list[Array], bound: Bound, seconds: float, start: float) -> Call:
-    library = current()
+    library = _maker(function, operands)
     return Call(
         routine(function, bound, library),
         tuple(x.shape for x in arrays),
@@ -88,6 +91,17 @@ def _call(function: Kernel, operands: tuple[Any, ...], arrays: list[Array], boun
         *k.place(),
         start,
     )
+
+
+def _maker(function: Kernel, operands: tuple[Any, ...]) -> Library:
+    """The library that makes the call: the one in force, or the one that "auto" has chosen."""
+    library = current()
+    if function in (matrix_product, stacked_product):
+        a, b = operands[:2]
+        ways = [layout(x.shape[-2:], x.strides[-2:], x.itemsize) for x in (a, b)]
+        turned = tuple(bool(way and way[0]) for way in ways)
+        library = library.for_product(a.dtype, len(a) if a.ndim == 3 else 1, a.shape[-2], b.shape[-1], a.shape[-1], turned)  # type: ignore[arg-type]
+    return library
 
 
 def routine(function: Kernel, bound: Bound, library: Library) -> str:

@@ -6,13 +6,14 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 
 from ..errors import ArgumentError, BlasError, LibraryNotFound
-from . import catalog, threads
+from . import catalog, threads, tuning
 from .catalog import Candidate
 from .library import Library, load, report
 from .probe import Report
 
 _block: ContextVar[Library | None] = ContextVar("mlkit_blas", default=None)
 _process: Library | None = None
+_autos: dict[tuple[str, int], Library] = {}
 
 Name = str | os.PathLike[str] | Library
 
@@ -83,6 +84,8 @@ def find(name: str) -> Candidate:
         path = catalog.implementation(name)
         known = next((c for c in catalog.candidates() if c.path == path), None)
         return known or catalog.at(name)
+    if name == "auto":
+        return find(tuning.base_name())._replace(name="auto")
     if name == "system":
         system = catalog.system()
         if system is None:
@@ -105,9 +108,24 @@ def resolve(name: Name) -> Library:
     """The Library of that name or path, loaded."""
     if isinstance(name, Library):
         return name
+    if name == "auto":
+        return _automatic()
     if not isinstance(name, str | os.PathLike):
         raise ArgumentError(f"a BLAS is named by a string or a path, not by {name!r}")
     return load(find(os.fspath(name)))
+
+
+def _automatic() -> Library:
+    """The library "auto", made once for each profile."""
+    path = tuning.profile_path()
+    try:
+        key = str(path), path.stat().st_mtime_ns
+    except OSError:
+        key = str(path), 0
+    if key not in _autos:
+        _autos.clear()
+        _autos[key] = tuning.auto(lambda name: load(find(name)), threads.default())
+    return _autos[key]
 
 
 def _settle_default() -> Library:

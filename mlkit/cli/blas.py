@@ -2,20 +2,26 @@
 
 import argparse
 import json
+import os
 from contextlib import suppress
 from typing import Any
 
 from .. import blas
-from ..blas import doctor, verify
-from ..errors import LibraryNotFound
+from ..bench import suite, tune
+from ..bench.race import race
+from ..bench.trace import Trace
+from ..blas import doctor, threads, verify
+from ..blas.tuning import profile_path
+from ..errors import ArgumentError, LibraryNotFound
 from ..file import write_whole
 from ..train.progress import Progress
 from . import show
+from .race import counts as race_counts
 
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser("blas", help="the BLAS libraries of this machine")
-    parts = parser.add_subparsers(dest="part", required=True, metavar="list|info|verify|doctor")
+    parts = parser.add_subparsers(dest="part", required=True, metavar="list|info|verify|tune|doctor")
     listing = parts.add_parser("list", help="every library found, and what it is")
     listing.add_argument("--json", action="store_true", help="as JSON on standard output")
     listing.set_defaults(run=run_list)
@@ -32,6 +38,15 @@ def add_to(commands: Any) -> None:
     proof.add_argument("--junit", metavar="FILE", help="write JUnit's XML, for autopkgtest and CI")
     proof.add_argument("--json", action="store_true", help="as JSON on standard output")
     proof.set_defaults(run=run_verify)
+    tuning = parts.add_parser("tune", help="race the libraries for every shape; the library called auto then takes the winners")
+    tuning.add_argument(
+        "trace", metavar="TRACE", nargs="?", help="a file that `mlkit trace` wrote (default: typical networks and shapes)"
+    )
+    tuning.add_argument("--blas", metavar="A,B", help="only these libraries (default: all whose threads one count rules)")
+    tuning.add_argument("--threads", metavar="1,2", help="thread counts (default: 1, and the CPUs that this process may use)")
+    tuning.add_argument("--rounds", metavar="N", type=int, default=9, help="that take turns (default: 9)")
+    tuning.add_argument("--out", metavar="FILE", help="the profile (default: where auto looks for it)")
+    tuning.set_defaults(run=run_tune)
     diagnosis = parts.add_parser("doctor", help="which library NumPy, SciPy and mlkit really use, and what is wrong")
     diagnosis.add_argument("--json", action="store_true", help="as JSON on standard output")
     diagnosis.set_defaults(run=run_doctor)
@@ -104,6 +119,30 @@ def _show(found: verify.Verification) -> None:
     rows = [("case", "", "s", "")]
     rows += [(row.case, row.verdict.upper() if row.wrong else row.verdict, f"{row.seconds:.1f}", row.detail) for row in found.rows]
     show.write(show.table(rows) + "\n")
+
+
+def run_tune(options: argparse.Namespace) -> int:
+    if options.rounds < 3:
+        raise ArgumentError(f"--rounds is {options.rounds}; at least 3 are needed to tell anything")
+    path = options.out or os.fspath(profile_path())
+    items = suite.replayed(Trace.load(options.trace).products, "trace") if options.trace else tune.items()
+    counts = options.threads or ",".join(map(str, dict.fromkeys((1, threads.allowed()))))
+    if options.blas:
+        names = [blas.find(name).name for name in options.blas.split(",") if name]
+    else:
+        names = [c.name for c, report in blas.available() if not report.failure and report.threading != "openmp"]
+    with Progress() as tell:  # an interrupt leaves the profile as it was
+        *_, found = race("tune", names, race_counts(counts), items, options.rounds, 0, tell)
+    profile = tune.profile(found)
+    if not profile.base:
+        raise ArgumentError("no library ran: there is nothing to choose from")
+    profile.save(path)
+    for sentence in tune.sentences(profile):
+        show.write(sentence)
+    for complaint in found.complaints:
+        show.write(complaint)
+    show.write(f'profile: {path}  (blas.use("auto"), MLKIT_BLAS=auto or --blas auto)')
+    return 0
 
 
 def run_doctor(options: argparse.Namespace) -> int:

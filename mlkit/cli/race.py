@@ -63,7 +63,7 @@ def _part(parts: Any, name: str, text: str, items: Callable[[argparse.Namespace]
 
 
 def run(options: argparse.Namespace) -> int:
-    libraries, counts = _libraries(options), _counts(options.threads)
+    libraries, numbers = _libraries(options), counts(options.threads)
     if options.rounds < 3:
         raise ArgumentError(f"--rounds is {options.rounds}; at least 3 are needed to tell anything")
     for path in filter(None, (options.json, options.page)):
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     found: Outcome | None = None
     try:
         with Progress() as tell:
-            for found in race(_title(options), libraries, counts, items, options.rounds, options.seed, tell):
+            for found in race(_title(options), libraries, numbers, items, options.rounds, options.seed, tell):
                 if options.json:
                     _keep(found, options.json)
     except KeyboardInterrupt:
@@ -184,7 +184,8 @@ def _levels(name: str) -> list[str]:
     return found
 
 
-def _counts(asked: str | None) -> Sequence[int]:
+def counts(asked: str | None) -> Sequence[int]:
+    """Thread counts with commas between; 1, if none are asked for."""
     try:
         return [threads.checked(int(word), "--threads") for word in (asked or "1").split(",")]
     except ValueError as error:

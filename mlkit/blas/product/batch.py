@@ -82,11 +82,13 @@ def _bind_stack(a: Array, b: Array, alpha: Factor, beta: Factor, out: Array) -> 
     if {x.ndim for x in (a, b, out)} != {3} or out.shape != (len(a), a.shape[1], b.shape[2]) or b.shape[:2] != (len(a), a.shape[2]):
         raise ShapeError(f"stacks {a.shape} @ {b.shape} -> {out.shape} do not fit")  # an altered plan, at most
     check_dtypes("gemm", a, b, out)
-    library, dtype, integer = current(), a.dtype, current().integer
+    dtype = a.dtype
     layouts = [layout(x.shape[1:], x.strides[1:], x.itemsize) for x in (a, b, out)]
     (ta, lda), (tb, ldb), (tc, ldc) = layouts  # type: ignore[misc]  # the caller saw to it
     pa, pb, pc = map(data_address, (a, b, out))
     count, m, inner, n = len(a), a.shape[1], a.shape[2], b.shape[2]
+    library = current().for_product(dtype, count, m, n, inner, (ta, tb))
+    integer = library.integer
     sa, sb, sc = (x.strides[0] // x.itemsize if count > 1 else 0 for x in (a, b, out))
     refuse_too_large(library, m, n, inner, lda, ldb, ldc, sa, sb, sc, count)
     order = COLUMN_MAJOR if tc else ROW_MAJOR, TRANSPOSED if ta != tc else PLAIN, TRANSPOSED if tb != tc else PLAIN

@@ -149,6 +149,7 @@ def _recipe(
     left, right, target = (layout(shape, strides, item) for shape, strides in operands)
     if left is None or right is None or target is None or nothing_to_multiply(m, n, inner, alpha):
         return None
+    library = library.for_product(dtype, 1, m, n, inner, (left[0], right[0]))
     if max(m, n, inner, left[1], right[1], target[1]) > library.largest:
         return None
     factors = scalar(dtype, alpha), scalar(dtype, beta)

@@ -1,0 +1,81 @@
+"""A race as a profile: which library "auto" sends each shape to."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..blas.product.operand import layout
+from ..blas.tuning import Profile, Shape, machine
+from .product import Product
+from .race import Item, Outcome
+from .suite import gemms, own
+
+GAIN = 1.02  # by which another library must win at least
+
+
+def items() -> list[Item]:
+    """What is raced if no trace is given: the products of typical networks, and those of all shapes; each once."""
+    found: dict[object, Item] = {}
+    for item in (*own(), *gemms()):
+        if item.product is not None:
+            found.setdefault(item.product.key, item)
+    return list(found.values())
+
+
+def shape_of(product: Product) -> Shape | None:
+    """The shape that decides, if the product is one of matrices."""
+    if product.kernel not in ("matrix_product", "stacked_product"):
+        return None
+    a, b = product.arrays[:2]
+    item = np.dtype(product.dtype).itemsize
+    ways = [layout(x.shape[-2:], x.strides[-2:], item) for x in (a, b)]
+    turned = "".join("NT"[bool(way and way[0])] for way in ways)
+    return Shape(product.dtype, turned, a.shape[0] if len(a.shape) == 3 else 1, a.shape[-2], b.shape[-1], a.shape[-1])
+
+
+def profile(found: Outcome) -> Profile:
+    """For each number of threads: the base, whose items together take least, and who beats it by more than the noise, where."""
+    base: dict[int, str] = {}
+    winners: dict[int, list[tuple[Shape, str]]] = {}
+    for threads in dict.fromkeys(runner.threads for runner in found.runners):
+        mine = [i for i, runner in enumerate(found.runners) if runner.threads == threads and not runner.failure]
+        whole = [i for i in mine if all(m.seconds[i] for m in found.measured)] or mine
+        if not whole:
+            continue
+        first = min(whole, key=lambda i: _mean_log(found, i))
+        base[threads] = found.runners[first].library
+        winners[threads] = [
+            (shape, found.runners[_winner(found, number, first, mine)].library)
+            for number, m in enumerate(found.measured) if m.item.product and (shape := shape_of(m.item.product))
+        ]  # fmt: skip
+    libraries = {runner.library: f"{runner.facts.get('path')} {runner.facts.get('version')}" for runner in found.runners}
+    return Profile(machine(), libraries, base, winners)
+
+
+def sentences(found: Profile) -> list[str]:
+    """What "auto" will do."""
+    said = []
+    for threads, base in found.base.items():
+        rows = found.winners[threads]
+        names = [name for _, name in rows if name != base]
+        others = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names)) or "none another"
+        said.append(f"with {threads} thread{'s' * (threads != 1)}: {base}, and of {len(rows)} shapes {others}")
+    return said
+
+
+def _winner(found: Outcome, number: int, first: int, runners: Sequence[int]) -> int:
+    """The fastest, if it beats the base by more than noise and gain; else the base."""
+    m = found.measured[number]
+    alive = [i for i in runners if m.seconds[i]]
+    best = min(alive, key=m.median, default=first)
+    comparison = m.against(best, first) if m.seconds[first] else None
+    if best == first or comparison is None:
+        return first
+    return best if comparison.verdict == "faster" and comparison.low > GAIN else first
+
+
+def _mean_log(found: Outcome, i: int) -> float:
+    """How slow it is on the whole: each item counts by what all of its times take, not by how long one lasts."""
+    seconds = [m.median(i) * m.item.weight for m in found.measured if m.seconds[i]]
+    return math.log(sum(seconds)) if seconds else math.inf
