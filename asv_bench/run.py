@@ -2,9 +2,9 @@
 
     python asv_bench/run.py [--blas openblas,blis] [--threads 1] [--quick] [--bench REGEX]
 
-It needs asv and virtualenv (pip install asv virtualenv) and, once, npm for the scripts that asv's pages would fetch. Libraries that are
-not here are n/a. The pages are in asv_bench/.asv/html: `python -m http.server -d asv_bench/.asv/html`; results stay in .asv/results,
-one file for each commit and library, to compare with `asv compare`.
+It needs asv and virtualenv (pip install asv virtualenv) and, once, npm for the scripts that asv's pages would fetch. Libraries
+that are not here are n/a. The pages are in asv_bench/.asv/html: `python -m http.server -d asv_bench/.asv/html`; results stay in
+.asv/results, one file for each commit and library, to compare with `asv compare`.
 """
 
 import argparse
