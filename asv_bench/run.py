@@ -8,6 +8,7 @@ that are not here are n/a. The pages are in asv_bench/.asv/html: `python -m http
 """
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -15,6 +16,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from mlkit.bench.page import Page
 
 HERE = Path(__file__).parent
 HOME = HERE / ".asv"
@@ -55,7 +58,9 @@ def main() -> int:
     finally:
         own.unlink()
     offline(HOME / "html", HOME / "npm")
-    print(f"pages: {HOME / 'html' / 'index.html'}  (python -m http.server -d {HOME / 'html'})")
+    page = side_by_side(HOME / "results" / "here", HOME / "results" / "benchmarks.json")
+    (HOME / "html" / "libraries.html").write_text(str(page))
+    print(f"the libraries side by side: {HOME / 'html' / 'libraries.html'}; asv's own pages: {HOME / 'html' / 'index.html'}")
     return 0
 
 
@@ -81,6 +86,38 @@ def offline(html: Path, store: Path) -> None:
     for page in html.glob("*.html"):
         text = re.sub(r'(src|href)="(https://[^"]+\.(?:js|css))"', local, page.read_text())
         page.write_text(re.sub(r' (?:integrity|crossorigin|referrerpolicy)="[^"]*"', "", text))
+
+
+def side_by_side(results: Path, benchmarks: Path) -> Page:
+    """One table: a line for each benchmark and its parameters, a column for each library and thread count, the newest commit's."""
+    units = {name: entry.get("unit", "") for name, entry in json.loads(benchmarks.read_text()).items() if isinstance(entry, dict)}
+    newest: dict[str, dict[str, object]] = {}
+    for path in sorted(results.glob("*-*.json"), key=lambda path: json.loads(path.read_text())["date"]):
+        found = json.loads(path.read_text())
+        variables = found.get("env_vars", {})
+        newest[f"{variables.get('MLKIT_BLAS', '?')}, {variables.get('MLKIT_THREADS', '?')}"] = found
+    values: dict[tuple[str, str], dict[str, float]] = {}
+    for title, found in newest.items():
+        columns = found["result_columns"]
+        for name, row in found["results"].items():  # type: ignore[attr-defined]
+            entry = dict(zip(columns, row))  # type: ignore[call-overload]
+            for parameters, value in zip(itertools.product(*(entry.get("params") or [])), entry["result"] or []):
+                if value is not None and value == value:
+                    values.setdefault((name, " ".join(p.strip("'") for p in parameters)), {})[title] = value
+    page = Page("Every library, side by side")
+    rows: list[tuple[str, ...]] = [("benchmark", "with", "unit", *newest)]
+    shares: list[list[float | None]] = []
+    for (name, parameters), found_values in sorted(values.items()):
+        scale, unit = (1e3, "ms") if units.get(name) == "seconds" else (1e-6, "MB")
+        cells = [f"{found_values[title] * scale:.4g}" if title in found_values else "n/a" for title in newest]
+        rows.append((name.partition(".")[2], parameters, unit, *cells))
+        best = min(found_values.values())
+        shares.append([None, None, None, *(best / found_values[title] if title in found_values else None for title in newest)])
+    page.text(
+        f"asv's results for the newest commit, library and threads above each column; smaller is better. {len(values)} benchmarks."
+    )
+    page.table(rows, sortable=True, shares=shares)
+    return page
 
 
 def unpacked(store: Path, package: str, version: str) -> Path:
