@@ -120,6 +120,14 @@ def changes(a: Outcome, b: Outcome) -> list[Change]:
     return found
 
 
+def table_of(found: Sequence[Change]) -> Rows:
+    """A line for each change."""
+    rows: Rows = [("item", "library", "ms before", "ms after", "× faster", "verdict")]
+    for c in found:
+        rows.append((c.item, c.runner, f"{c.before * 1e3:.4g}", f"{c.after * 1e3:.4g}", str(c.comparison), c.comparison.verdict))
+    return rows
+
+
 def differences(a: Outcome, b: Outcome) -> list[str]:
     """What is otherwise in the second race beside the times: machine, versions."""
     found = [f"{key}: {a.machine.get(key)} then, {b.machine.get(key)} now" for key in sorted(a.machine.keys() | b.machine.keys())

@@ -42,13 +42,7 @@ def comparison(a: Outcome, b: Outcome, names: Sequence[str]) -> Page:
     paper = Page(f"{names[0]} and {names[1]}")
     for difference in outcome.differences(a, b):
         paper.text(difference)
-    changes = outcome.changes(a, b)
-    rows = [("item", "library", "ms before", "ms after", "× faster", "verdict")]
-    rows += [
-        (c.item, c.runner, f"{c.before * 1e3:.4g}", f"{c.after * 1e3:.4g}", str(c.comparison), c.comparison.verdict)
-        for c in changes
-    ]
-    paper.table(rows, sortable=True)
+    paper.table(outcome.table_of(outcome.changes(a, b)), sortable=True)
     return paper
 
 

@@ -8,7 +8,6 @@ complex128; results are new arrays. These calls look at values, so a step that m
 import ctypes
 import math
 import os
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -195,6 +194,8 @@ def _of(library: Library, implementation: str | None) -> Lapack:
             "MKL returns complex numbers in another way than LAPACKs compiled by gfortran expect, and has a LAPACK of its own"
         )
     path = _path(implementation or "netlib", library)
+    import tempfile  # 5 ms of every start, needed only here
+
     with tempfile.TemporaryDirectory(prefix="mlkit-") as directory:
         # A copy: the loader has every file once, bound to the BLAS over which it came first. It stands before the BLAS, so that
         # it calls its own factorisations, not those that an OpenBLAS brings along; and it no longer asks for the system's BLAS.

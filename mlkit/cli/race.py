@@ -128,12 +128,7 @@ def _compare(options: argparse.Namespace) -> int:
     for difference in outcome.differences(before, after):
         show.write(difference)
     changes = outcome.changes(before, after)
-    rows = [("item", "library", "ms before", "ms after", "× faster", "verdict")]
-    rows += [
-        (c.item, c.runner, f"{c.before * 1e3:.4g}", f"{c.after * 1e3:.4g}", str(c.comparison), c.comparison.verdict)
-        for c in changes
-    ]
-    show.write(show.table(rows) + "\n")
+    show.write(show.table(outcome.table_of(changes)) + "\n")
     verdicts = [c.comparison.verdict for c in changes]
     words = ", ".join(f"{verdicts.count(word)} {word}" for word in ("faster", "slower", "cannot tell"))
     show.write(f"{len(changes)} pairs: {words}; they were not measured in turns, so a busier machine looks like a slower library")

@@ -4,21 +4,19 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from .. import data, nn
 from ..bench.page import Page
-from ..blas import threads
 from ..data.sgf import BLACK, WHITE, Board, Game, Move
 from ..errors import DataError
 from ..file import write_whole
 from ..kernels import Array
 from ..train import metric, plot
 from .input import Input
-from .study import OWN, Examples, Origin, Result, Settings, Study, classifier
+from .study import OWN, Examples, Origin, Result, Settings, Study, classifier, together
 
 SIZE = 19
 GAMES, OPENING, LONGEST = 40, 6, 200  # games that are played; moves of each that are drawn at random; moves at most
@@ -144,13 +142,11 @@ def _played(settings: Settings) -> list[Path]:
     except OSError as error:
         raise DataError(f"{folder} cannot be made: {error.strerror}") from error
     files = [folder / f"gnugo-{settings.seed * 1000 + number:04d}.sgf" for number in range(GAMES)]
-    with ThreadPoolExecutor(threads.default()) as pool:
-        for done, _ in enumerate(pool.map(lambda item: _play(program, item[0], item[1]), enumerate(files)), 1):
-            settings.tell(done, GAMES, f"playing games, gnugo against itself, into {folder}")
+    together(lambda path: _play(program, path), files, settings.tell, f"playing games, gnugo against itself, into {folder}")
     return files
 
 
-def _play(program: str, number: int, path: Path) -> None:
+def _play(program: str, path: Path) -> None:
     if path.exists():
         return
     seed = int(path.stem.removeprefix("gnugo-"))

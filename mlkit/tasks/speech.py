@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar, NamedTuple
@@ -12,13 +11,12 @@ import numpy as np
 
 from .. import data, nn
 from ..bench.page import Page
-from ..blas import threads
 from ..data.image import files_by_class
 from ..errors import ArgumentError, DataError
 from ..kernels import Array
 from ..train import metric
 from .input import Input
-from .study import OWN, Examples, Origin, Result, Settings, Study, classifier
+from .study import OWN, Examples, Origin, Result, Settings, Study, classifier, together
 
 WORDS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
@@ -101,7 +99,7 @@ def _spoken(settings: Settings, sounds: Sounds) -> tuple[Array, Array, list[str]
     if program is None:
         raise DataError(NEEDS)
     said = utterances(list(_voices(program)), np.random.default_rng(settings.seed))
-    with TemporaryDirectory() as directory, ThreadPoolExecutor(threads.default()) as pool:
+    with TemporaryDirectory() as directory:
 
         def speak(number: int) -> Array:
             word, voice, speed, pitch = said[number]
@@ -112,10 +110,7 @@ def _spoken(settings: Settings, sounds: Sounds) -> tuple[Array, Array, list[str]
                 raise DataError(f"espeak-ng cannot speak as {voice}: {done.stderr.strip() or done.returncode}")
             return sounds.rows(path.read_bytes(), path.name)
 
-        rows = []
-        for row in pool.map(speak, range(len(said))):
-            rows.append(row)
-            settings.tell(len(rows), len(said), "speaking")
+        rows = together(speak, range(len(said)), settings.tell, "speaking")
     return np.concatenate(rows), np.array([word for word, *_ in said]), [voice for _, voice, *_ in said], WORDS
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import mlkit
 
 from .. import data, io, nn, optim
 from ..bench.page import Page
+from ..blas import threads
 from ..errors import ArgumentError
 from ..kernels import Array
 from ..train import Callback, History, fit, metric, plot, predict
@@ -165,6 +167,19 @@ def ended(study: Study, settings: Settings, result: Result, arrays: Sequence[Arr
         },
     }  # fmt: skip
     return result._replace(description={**made, "scores": result.scores, **result.description})
+
+
+def together(function: Callable[[Any], Any], items: Sequence[Any], tell: Tell, text: str) -> list[Any]:
+    """`function` of every item, several at a time, which pays where it waits for other programs; an interrupt waits for none."""
+    pool = ThreadPoolExecutor(threads.default())
+    try:
+        found = []
+        for result in pool.map(function, items):
+            found.append(result)
+            tell(len(found), len(items), text)
+        return found
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def digest(arrays: Sequence[Array]) -> str:
