@@ -36,9 +36,9 @@ class Predictor:
         description = self.model.description
         plain = {"kind": "classes", "classes": description["classes"]} if "classes" in description else {"kind": "numbers"}
         prepared, self.answer = description.get("preprocessing", {"kind": "numbers"}), description.get("answer", plain)
-        if not isinstance(prepared, dict) or prepared.get("kind") not in INPUTS or not isinstance(self.answer, dict):
+        if not isinstance(prepared, dict) or str(prepared.get("kind")) not in INPUTS or not isinstance(self.answer, dict):
             raise DataError(f"{path} does not say how its inputs are prepared: {str(prepared)[:100]}, {str(self.answer)[:100]}")
-        if self.answer.get("kind") not in ANSWERS:
+        if str(self.answer.get("kind")) not in ANSWERS:
             raise DataError(f"{path} answers with {str(self.answer.get('kind'))[:50]!r}; there are {', '.join(ANSWERS)}")
         try:
             self.input = INPUTS[prepared["kind"]](**{key: value for key, value in prepared.items() if key != "kind"})

@@ -180,6 +180,8 @@ def test_boxes_and_codes_are_answers_too(tmp_path):
     [
         ("text", classes("a")),
         ({"kind": "magic"}, classes("a")),
+        ({"kind": ["numbers"]}, classes("a")),
+        ({"kind": "numbers"}, {"kind": {}}),
         ({"kind": "numbers", "shape": [-1]}, classes("a")),
         ({"kind": "numbers", "shape": [1 << 40]}, classes("a")),
         ({"kind": "numbers", "shape": [4], "scale": 0}, classes("a")),
