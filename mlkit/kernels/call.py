@@ -127,12 +127,12 @@ class Observer:
     enclosing: "Observer | None" = None
 
     def __enter__(self):  # type: ignore[no-untyped-def]  # -> Self needs 3.11's typing in every subclass
-        self.enclosing = _observer.get()
-        self._token = _observer.set(self)
+        self.enclosing, self._variable = _observer.get(), _observer  # `observe_everywhere` may put another in its place
+        self._token = self._variable.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _observer.reset(self._token)
+        self._variable.reset(self._token)
 
     def run(self, function: Kernel, operands: tuple[Any, ...], bound: Bound) -> None:
         """Make the call `bound`, which does `function(*operands)`."""

@@ -349,3 +349,24 @@ def test_places_end_with_their_block():
             assert k.place() == ("layer", "backward")
         assert k.place() == ("layer", "forward")
     assert k.place() == ("", "")
+
+
+def test_a_tracer_everywhere_sees_other_threads_and_leaves_open_blocks_alone():
+    """In a process of its own: what is seen everywhere is seen until the process ends."""
+    code = """
+import threading
+import numpy as np
+from mlkit import blas, kernels as k
+from mlkit.bench import Tracer
+tracer, a = Tracer(), np.ones((4, 4))
+with blas.recording() as log:
+    k.observe_everywhere(tracer)
+thread = threading.Thread(target=lambda: blas.gemm(a, a))
+thread.start()
+thread.join()
+blas.gemm(a, a)
+print(len(log), [p.times for p in tracer.trace("").products])
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split(maxsplit=1) == ["0", "[2]\n"], done.stderr
