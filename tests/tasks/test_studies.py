@@ -168,6 +168,21 @@ def test_images_are_told_apart(tmp_path, clothes):
     assert len(predictor.answers(predictor.input.checked(clothes.x_test[:3] * 255, "x"))) == 3
 
 
+def test_pictures_of_ones_own_are_told_apart(tmp_path):
+    image, rng = pytest.importorskip("PIL.Image"), np.random.default_rng(0)
+    for name in ("across", "down"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(60):
+            pixels = rng.integers(0, 60, (40, 40)).astype(np.uint8)
+            place = int(rng.integers(5, 30))
+            pixels[(slice(place, place + 5), slice(None)) if name == "across" else (slice(None), slice(place, place + 5))] = 255
+            image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{number}.png")
+    result, predictor = trained("images", tmp_path, 12, tmp_path / "pictures")
+    assert result.scores["accuracy"] > 0.9
+    [(_, [answer])] = predictor.files(os.fspath(tmp_path / "pictures" / "down" / "0.png"))
+    assert answer["class"] == "down"
+
+
 def test_images_are_drawn(tmp_path, clothes):
     result, predictor = trained("draw", tmp_path, 2)
     assert result.scores["loss"] < 784 * np.log(2)
