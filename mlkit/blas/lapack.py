@@ -21,7 +21,11 @@ from . import catalog, elf, probe
 from .library import LETTERS, Library
 from .selection import current
 
-IMPLEMENTATIONS = {"netlib": "lapack/liblapack.so.3", "libflame": "libflame.so.1"}  # below /usr/lib/TRIPLET
+IMPLEMENTATIONS = {  # below /usr/lib/TRIPLET, for 32-bit integers and for 64-bit ones
+    False: {"netlib": "lapack/liblapack.so.3", "libflame": "libflame.so.1"},
+    True: {"netlib": "lapack64/liblapack64.so.3"},
+}
+PACKAGES = {"lapack/liblapack.so.3": "liblapack3", "libflame.so.1": "libflame1", "lapack64/liblapack64.so.3": "liblapack64-3"}
 EXAMPLE = "dgesv"
 
 
@@ -187,8 +191,8 @@ def _of(library: Library, implementation: str | None) -> Lapack:
         return Lapack(library, library._handle, (report.prefix, report.suffix), library.name)
     if implementation == "own":
         raise LibraryNotFound(f"{library.name} has no LAPACK of its own")
-    if report.int64 or report.prefix or report.suffix or not elf.supported():
-        raise BlasError(f"{library.name} cannot have another LAPACK above it: that calls a BLAS of 32-bit integers by plain names")
+    if report.prefix or report.suffix or not elf.supported():
+        raise BlasError(f"{library.name} cannot have another LAPACK above it: that calls a BLAS by plain names")
     if report.vendor == "mkl":
         raise BlasError(
             "MKL returns complex numbers in another way than LAPACKs compiled by gfortran expect, and has a LAPACK of its own"
@@ -200,7 +204,10 @@ def _of(library: Library, implementation: str | None) -> Lapack:
         # A copy: the loader has every file once, bound to the BLAS over which it came first. It stands before the BLAS, so that
         # it calls its own factorisations, not those that an OpenBLAS brings along; and it no longer asks for the system's BLAS.
         own_copy, stub = (os.path.join(directory, name) for name in ("lapack.so", "stub.so"))
-        Path(own_copy).write_bytes(Path(path).read_bytes().replace(b"\0libblas.so.3\0", b"\0libm.so.6\0\0\0\0"))
+        content = Path(path).read_bytes()
+        for needed in (b"\0libblas.so.3\0", b"\0libblas64.so.3\0"):
+            content = content.replace(needed, b"\0libm.so.6".ljust(len(needed), b"\0"))
+        Path(own_copy).write_bytes(content)
         Path(stub).write_bytes(elf.stub([own_copy, *(library.needed or (library.path,))], soname=os.path.basename(directory)))
         try:
             handle = probe.open_shared(stub)
@@ -214,13 +221,16 @@ def _path(implementation: str, library: Library) -> str:
         if not os.path.exists(implementation):
             raise LibraryNotFound(f"there is no file {implementation}")
         return os.path.realpath(implementation)
-    if implementation not in IMPLEMENTATIONS:
-        raise ArgumentError(f"no LAPACK is called {implementation!r}; there are own, {', '.join(IMPLEMENTATIONS)}, or a path")
+    files = IMPLEMENTATIONS[library.report.int64]
+    if implementation not in files:
+        raise ArgumentError(
+            f"no LAPACK for {library.name} is called {implementation!r}; there are own, {', '.join(files)}, or a path"
+        )
     for triplet in catalog.triplets():
-        path = Path("/usr/lib", triplet, IMPLEMENTATIONS[implementation])
+        path = Path("/usr/lib", triplet, files[implementation])
         if path.exists():
             return os.path.realpath(path)
-    package = {"netlib": "liblapack3", "libflame": "libflame1"}[implementation]
+    package = PACKAGES[files[implementation]]
     raise LibraryNotFound(f"{library.name} has no LAPACK of its own, and {implementation} is not here: apt install {package}")
 
 

@@ -28,7 +28,7 @@ def has(name, implementation):
     try:
         with blas.using(name):
             lapack.of(None, implementation)
-    except (LibraryNotFound, BlasError):
+    except (LibraryNotFound, BlasError, ArgumentError):
         return False
     return True
 

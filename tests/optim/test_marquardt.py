@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from mlkit import data, manual_seed, models, nn, optim
-from mlkit.errors import ArgumentError, NonFiniteError, ShapeError
+from mlkit.blas import lapack
+from mlkit.errors import ArgumentError, BlasError, NonFiniteError, ShapeError
+
+
+@pytest.fixture(autouse=True)
+def a_lapack():
+    """The library in force may have none, nor one above it."""
+    try:
+        lapack.of()
+    except BlasError as error:
+        pytest.skip(str(error))
 
 
 def regression(rows=60, inputs=5, outputs=1):
