@@ -78,7 +78,7 @@ def test_a_library_that_is_wrong_on_purpose_is_found(fault, tmp_path, monkeypatc
 
 
 def test_every_case_comes_to_an_end_with_the_library_in_force():
-    """Installed libraries have faults of their own – OpenBLAS's AVX-512 kernels read operands under alpha 0 – but none ends a case."""
+    """Installed libraries have faults – OpenBLAS's AVX-512 kernels read operands under alpha 0 – but none of them ends a case."""
     found = verify.verify(blas.current().name, programs=False)
     assert [row.case for row in found.rows] == list(verify.CASES)
     assert {row.verdict for row in found.rows} <= {"passed", "failed"}, found.rows
