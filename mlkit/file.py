@@ -1,8 +1,10 @@
-"""Files that are whole or not there."""
+"""Files that are written whole or not at all, and read up to a limit."""
 
 import os
 
-from .errors import ArgumentError
+from .errors import ArgumentError, DataError
+
+LARGEST = 1 << 28  # bytes of a file that are read at once
 
 
 def write_whole(path: "str | os.PathLike[str]", content: "str | bytes") -> None:
@@ -23,6 +25,19 @@ def write_whole(path: "str | os.PathLike[str]", content: "str | bytes") -> None:
         if part and os.path.exists(part):
             os.unlink(part)
         raise ArgumentError(f"{name} cannot be written: {error.strerror}") from error
+
+
+def read_bounded(path: "str | os.PathLike[str]", most: int = LARGEST) -> bytes:
+    """The content of a file; DataError if it cannot be read or has more than `most` bytes, of which no more are held."""
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error.strerror}") from error
+    if len(content) > most:
+        raise DataError(f"{name} has more than {most} bytes, which is as much as is read")
+    return content
 
 
 def _umask() -> int:

@@ -1,7 +1,6 @@
 """The products that a program makes, recorded: a file to read, to look at, and to make again on any library."""
 
 import json
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,12 +11,11 @@ import numpy as np
 from .. import blas
 from .. import kernels as k
 from ..errors import DataError
-from ..file import write_whole
+from ..file import read_bounded, write_whole
 from .machine import machine
 from .product import KERNELS, Product, decoded, encoded, product_of
 
 FORMAT, VERSION = "mlkit-trace", 1
-LARGEST_FILE = 1 << 28  # bytes
 TIMELINE = 20_000  # calls whose times are kept one by one
 
 
@@ -167,13 +165,10 @@ def chrome(trace: Trace) -> dict[str, Any]:
 def read_json(path: str, kind: str, version: int) -> dict[str, Any]:
     """A JSON object of that format and version; DataError says what a file is instead."""
     try:
-        if os.path.getsize(path) > LARGEST_FILE:
-            raise DataError(f"{path} has {os.path.getsize(path)} bytes; no more than {LARGEST_FILE} are read")
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        found = json.loads(read_bounded(path))
     except (ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path} is no JSON, or truncated: {error}") from error
     if not isinstance(found, dict) or found.get("format") != kind:
         raise DataError(f"{path} is not a file of format {kind}")

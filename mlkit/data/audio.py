@@ -9,10 +9,10 @@ import numpy as np
 
 from .. import blas
 from ..errors import ArgumentError, DataError
+from ..file import read_bounded
 from ..kernels import Array
 
 LOUDEST = {"u1": 128.0, "i2": 32768.0, "i4": 2147483648.0}
-LONGEST = 1 << 28  # bytes of a file: 25 minutes of the best quality
 
 
 def read_wav(file: "str | os.PathLike[str] | bytes") -> tuple[int, Array]:
@@ -20,14 +20,11 @@ def read_wav(file: "str | os.PathLike[str] | bytes") -> tuple[int, Array]:
     from scipy.io import wavfile
 
     name = "the sound" if isinstance(file, bytes) else os.fspath(file)
+    content = file if isinstance(file, bytes) else read_bounded(file)
     try:
-        if not isinstance(file, bytes) and os.path.getsize(file) > LONGEST:
-            raise DataError(f"{name} has {os.path.getsize(file)} bytes; no more than {LONGEST} are read")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # a length that is not known when the head is written
-            rate, samples = wavfile.read(io.BytesIO(file) if isinstance(file, bytes) else file)
-    except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror or error}") from error
+            rate, samples = wavfile.read(io.BytesIO(content))
     except Exception as error:  # SciPy raises whatever comes
         raise DataError(f"{name} is no WAV file that can be read: {error}") from error
     if rate < 1 or samples.ndim > 2 or not samples.size:

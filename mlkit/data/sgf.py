@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ArgumentError, DataError
+from ..file import read_bounded
 from ..kernels import Array
 
 BLACK, WHITE = 1, -1
@@ -35,7 +36,7 @@ class Game(NamedTuple):
 def read_sgf(file: "str | os.PathLike[str] | bytes") -> Game:
     """The first game of an SGF file or its content, without variations. DataError for anything else."""
     name = "the game" if isinstance(file, bytes) else os.fspath(file)
-    content = file if isinstance(file, bytes) else _content(name)
+    content = file if isinstance(file, bytes) else read_bounded(name, LONGEST)
     size, setup, moves = 19, list[Move](), list[Move]()
     for key, values in _properties(content[:LONGEST].decode("utf-8", "replace"), name):
         if key == "SZ":
@@ -110,14 +111,6 @@ class Board:
                 for stone in group:
                     found[stone] = len(liberties)
         return found
-
-
-def _content(name: str) -> bytes:
-    try:
-        with open(name, "rb") as file:
-            return file.read(LONGEST + 1)
-    except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror}") from error
 
 
 def _properties(text: str, name: str) -> Iterator[tuple[str, list[str]]]:

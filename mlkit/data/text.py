@@ -11,25 +11,25 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ArgumentError, DataError
+from ..file import LARGEST, read_bounded
 from ..kernels import Array
 
 WORD = re.compile(r" ?[^\W\d_]+| ?\d+| ?[^\s\w]+|\s+(?!\S)|\s+|_+")  # a space goes with what follows it, as in GPT-2
-LARGEST = 1 << 28  # bytes of text that are read
 
 Pair = tuple[int, int]
 
 
 def read_text(path: "str | os.PathLike[str]") -> str:
-    """The text of a file, or of all text files of a folder, not of links: UTF-8 or Latin-1. DataError for anything else."""
+    """The text of a file, or of all text files of a folder, not of links: UTF-8 or Latin-1. DataError for
+    anything else, or more than 256 MiB."""
     whole = Path(path)
-    try:
-        if not whole.is_dir():
-            files = {whole: _content(whole)}
-        else:
-            files = {file: _content(file) for file in sorted(whole.rglob("*")) if file.is_file() and not file.is_symlink()}
-    except OSError as error:
-        raise DataError(f"{whole} cannot be read: {error.strerror}") from error
-    found = [_decoded(content) for content in files.values() if b"\0" not in content]
+    files = sorted(file for file in whole.rglob("*") if file.is_file() and not file.is_symlink()) if whole.is_dir() else [whole]
+    found, left = list[str](), LARGEST
+    for file in files:
+        content = read_bounded(file, left)
+        if b"\0" not in content:
+            found.append(_decoded(content))
+            left -= len(content)
     if not found:
         raise DataError(f"{whole} has no text: {len(files)} files, all with zero bytes")
     return "\n".join(found)
@@ -138,14 +138,6 @@ def _merged(word: Sequence[int], pair: Pair, new: int) -> list[int]:
             found.append(word[place])
             place += 1
     return found
-
-
-def _content(path: Path) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise DataError(f"{path} has more than {LARGEST} bytes of text")
-    return content
 
 
 def _decoded(content: bytes) -> str:

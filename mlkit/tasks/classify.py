@@ -8,6 +8,7 @@ from .. import data, models, nn
 from ..bench.page import Page
 from ..data.image import SUFFIXES, files_by_class
 from ..errors import DataError
+from ..file import read_bounded
 from ..kernels import Array
 from ..train import metric, plot
 from .input import Numbers, Pictures
@@ -53,7 +54,7 @@ def _own(settings: Settings, pictures: Pictures) -> Examples:
     rows = []
     for done, (path, _) in enumerate(every):
         settings.tell(done, len(every), "reading pictures")
-        rows.append(pictures.rows(path.read_bytes(), str(path)))
+        rows.append(pictures.rows(read_bounded(path), str(path)))
     x, y = np.concatenate(rows), np.array([number for _, number in every])
     if len(files) < 2:
         raise DataError(f"{settings.source} has pictures of one class alone: there has to be a folder for each")

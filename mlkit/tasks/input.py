@@ -12,6 +12,8 @@ import numpy as np
 from ..data import csv_batches, read_image, read_rows
 from ..data.image import SUFFIXES
 from ..errors import DataError
+from ..file import LARGEST as LARGEST_FILE
+from ..file import read_bounded
 from ..kernels import Array
 
 BATCH = 256  # rows at a time
@@ -56,7 +58,7 @@ class Input:
         """(name, rows) of a file, or of each file of a folder."""
         whole = Path(path)
         if not whole.is_dir():
-            yield path, self.rows(_content(whole), path)
+            yield path, self.rows(read_bounded(whole), path)
             return
         found = sorted(
             part for part in whole.rglob("*") if part.is_file() and (part.suffix.lower() in self.suffixes or not self.suffixes)
@@ -64,11 +66,14 @@ class Input:
         if not found:
             raise DataError(f"{path} has no files to read")
         for part in found:
-            yield os.fspath(part), self.rows(_content(part), os.fspath(part))
+            yield os.fspath(part), self.rows(read_bounded(part), os.fspath(part))
 
     def stream(self, file: Any, name: str) -> Iterator[tuple[str, Array]]:
         """The same of an open file: one thing, unless it comes in lines."""
-        yield name, self.rows(file.buffer.read(), name)
+        content = file.buffer.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise DataError(f"{name} has more than {LARGEST_FILE} bytes, which is as much as is read")
+        yield name, self.rows(content, name)
 
 
 class Numbers(Input):
@@ -152,10 +157,3 @@ def _read(content: bytes, name: str) -> Array:
     if not parts:
         raise DataError(f"{name} has no rows")
     return np.concatenate(parts)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error

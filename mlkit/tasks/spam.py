@@ -19,6 +19,7 @@ from .. import data, models, nn
 from ..bench.page import Page
 from ..data.image import files_by_class
 from ..errors import DataError
+from ..file import read_bounded
 from ..kernels import Array
 from ..train import predict
 from .input import Input
@@ -80,7 +81,7 @@ def run(settings: Settings) -> Result:
     frequent: Counter[str] = Counter()
     for number, (path, kind) in enumerate(files):
         settings.tell(number, len(files), "reading mails")
-        if found := words(path.read_bytes()):
+        if found := words(read_bounded(path)):
             rows.append(mails.row(found))
             kinds.append(kind)
             frequent.update(found)

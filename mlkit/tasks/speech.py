@@ -13,6 +13,7 @@ from .. import data, nn
 from ..bench.page import Page
 from ..data.image import files_by_class
 from ..errors import ArgumentError, DataError
+from ..file import read_bounded
 from ..kernels import Array
 from ..train import metric
 from .input import Input
@@ -108,7 +109,7 @@ def _spoken(settings: Settings, sounds: Sounds) -> tuple[Array, Array, list[str]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode or not path.exists():
                 raise DataError(f"espeak-ng cannot speak as {voice}: {done.stderr.strip() or done.returncode}")
-            return sounds.rows(path.read_bytes(), path.name)
+            return sounds.rows(read_bounded(path), path.name)
 
         rows = together(speak, range(len(said)), settings.tell, "speaking")
     return np.concatenate(rows), np.array([word for word, *_ in said]), [voice for _, voice, *_ in said], WORDS
@@ -132,7 +133,7 @@ def _recorded(settings: Settings, sounds: Sounds) -> tuple[Array, Array, list[st
     rows = []
     for done, (_, path) in enumerate(files):
         settings.tell(done, len(files), "listening")
-        rows.append(sounds.rows(path.read_bytes(), str(path)))
+        rows.append(sounds.rows(read_bounded(path), str(path)))
     voices = [path.name.replace(".", "_").split("_")[0] for _, path in files]
     if len(set(voices)) < 2 or len(folders) < 2:
         raise ArgumentError(f"{settings.source}: {len(folders)} words, {len(set(voices))} voices (VOICE_….wav); it takes 2 of each")

@@ -11,6 +11,7 @@ from mlkit import data
 from mlkit.data.audio import mel_bands
 from mlkit.data.image import files_by_class
 from mlkit.errors import ArgumentError, DataError
+from mlkit.file import read_bounded
 
 RATE = 16000
 
@@ -236,3 +237,11 @@ def test_liberties_are_counted_by_group():
     assert liberties[0, 0] == liberties[0, 1] == 3
     assert liberties[4, 4] == 2
     assert liberties.astype(bool).sum() == 3
+
+
+def test_no_more_of_a_file_is_held_than_the_limit(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_bounded(tmp_path / "a", 5) == b"12345"
+    for path, words in ((tmp_path / "a", "more than 4"), ("/dev/zero", "more than 4"), (tmp_path / "b", "cannot be read")):
+        with pytest.raises(DataError, match=words):
+            read_bounded(path, 4)
