@@ -6,10 +6,8 @@ from .call import (
     Bound,
     Kernel,
     Observer,
-    Place,
     Value,
     ask,
-    at,
     bind,
     binding,
     call,
@@ -28,14 +26,13 @@ from .call import (
     named,
     observe_everywhere,
     observing,
-    place,
     rely,
-    returning,
     row,
     row_starts,
     run,
     scalar,
 )
+from .location import Place, at, place, returning
 from .memory import Array, Regions, address, memory_order
 from .numeric import (
     Axes,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache, wraps
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,18 +21,10 @@ Bound = tuple[Callable[..., Any], tuple[Any, ...]]
 F = TypeVar("F", bound=Kernel)
 
 
-class Place(NamedTuple):
-    """Where a call is made: the dotted name of a layer, and forward, backward or update."""
-
-    layer: str = ""
-    phase: str = ""
-
-
 KERNELS: dict[str, Kernel] = {}  # by name, so that a saved plan finds them
 _binders: dict[Kernel, Callable[..., Bound]] = {}
 _counters: dict[Kernel, Callable[..., int]] = {}
 _observer: ContextVar["Observer | None"] = ContextVar("mlkit_observer", default=None)
-_place: ContextVar[Place] = ContextVar("mlkit_place", default=Place())  # noqa: B039 – it cannot change
 _longer: ContextVar[int] = ContextVar("mlkit_longer", default=1)
 
 lasting = Regions()  # memory that outlives a step, labelled with its role
@@ -155,40 +147,6 @@ class Observer:
         """The calls that follow depend on what the attribute `name` of `owner` is now."""
         if self.enclosing is not None:
             self.enclosing.rely(owner, name)
-
-
-def place() -> Place:
-    """Where the calls made here belong, as far as `at` has said; it is kept while somebody observes."""
-    return _place.get()
-
-
-@contextmanager
-def at(layer: str | None = None, phase: str | None = None) -> Iterator[None]:
-    """Calls in this block belong to a layer, to a phase; what is not given stays."""
-    before = _place.get()
-    token = _place.set(Place(before.layer if layer is None else layer, before.phase if phase is None else phase))
-    try:
-        yield
-    finally:
-        _place.reset(token)
-
-
-def returning(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """`backward`, made here: its calls, and those of the functions that it returns, belong to this layer."""
-    layer = _place.get().layer
-
-    def inside(function: Callable[..., Any]) -> Callable[..., Any]:
-        def placed(*arguments: Any) -> Any:
-            with at(layer, "backward"):
-                return function(*arguments)
-
-        return placed
-
-    def placed(dy: Array) -> Any:
-        with at(layer, "backward"):
-            return [thunk and inside(thunk) for thunk in backward(dy)]
-
-    return placed
 
 
 def observe_everywhere(observer: Observer) -> None:
