@@ -78,31 +78,34 @@ class Op:
         ops.conv2d(self.images, self.filters, None, padding=1)
 
 
-class Layers:
-    """Forward and backward of a layer, replayed."""
+class Step:
+    """A step of `bench.step`, replayed."""
 
-    params = tuple(step.LAYERS)
-    param_names = ("layer",)
+    kind = ""
 
     def setup(self, name: str) -> None:
         required()
-        self.run, self.inputs = step.made(f"layer:{name}")
+        self.run, self.inputs = step.made(f"{self.kind}:{name}")
         self.run(*self.inputs)
+
+
+class Layers(Step):
+    """Forward and backward of a layer, replayed."""
+
+    kind = "layer"
+    params = tuple(step.LAYERS)
+    param_names = ("layer",)
 
     def time_layer(self, _: str) -> None:
         self.run(*self.inputs)
 
 
-class Training:
+class Training(Step):
     """A training step of a network, replayed."""
 
+    kind = "train"
     params = tuple(step.NETWORKS)
     param_names = ("network",)
-
-    def setup(self, name: str) -> None:
-        required()
-        self.run, self.inputs = step.made(f"train:{name}")
-        self.run(*self.inputs)
 
     def time_step(self, _: str) -> None:
         self.run(*self.inputs)

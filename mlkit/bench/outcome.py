@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import DataError
-from .race import FORMAT, VERSION, Measured, Outcome, Runner, from_json, total
+from .race import FORMAT, VERSION, Measured, Outcome, from_json, total
 from .statistic import Comparison, compare_apart
 from .trace import read_json
 
@@ -90,6 +90,11 @@ def sentences(outcome: Outcome) -> list[str]:
             f"The same library differed from itself by up to {np.median(floors):.1%} in half of the measurements, "
             f"{max(floors):.1%} at most: smaller differences are noise."
         )
+    limits = [c.detectable for m in outcome.measured for i in range(1, len(outcome.runners)) if (c := m.against(i))]
+    if limits:
+        found.append(
+            f"In half of the comparisons with {outcome.titles[0]} a difference of {np.median(limits):.1%} could have been shown."
+        )
     return found + [f"{text[0].upper()}{text[1:]}." for text in outcome.complaints]
 
 
@@ -169,8 +174,3 @@ def _lead(m: Measured, i: int) -> float:
 
 def _key(m: Measured) -> Any:
     return m.item.product.key if m.item.product else m.item.step
-
-
-def named(runners: Sequence[Runner]) -> str:
-    """The libraries with their versions and kernels."""
-    return ", ".join(f"{r.title} ({r.facts.get('version', '?')}, {r.facts.get('kernels') or '?'})" for r in runners)

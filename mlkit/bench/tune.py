@@ -1,11 +1,10 @@
 """A race as a profile: which library "auto" sends each shape to."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from ..blas.product.operand import layout
+from ..blas.product.operand import transposed
 from ..blas.tuning import Profile, Shape, machine
 from .product import Product
 from .race import Item, Outcome
@@ -29,8 +28,7 @@ def shape_of(product: Product) -> Shape | None:
         return None
     a, b = product.arrays[:2]
     item = np.dtype(product.dtype).itemsize
-    ways = [layout(x.shape[-2:], x.strides[-2:], item) for x in (a, b)]
-    turned = "".join("NT"[bool(way and way[0])] for way in ways)
+    turned = "".join("NT"[transposed(x.shape, x.strides, item)] for x in (a, b))
     return Shape(product.dtype, turned, a.shape[0] if len(a.shape) == 3 else 1, a.shape[-2], b.shape[-1], a.shape[-1])
 
 
@@ -40,10 +38,9 @@ def profile(found: Outcome) -> Profile:
     winners: dict[int, list[tuple[Shape, str]]] = {}
     for threads in dict.fromkeys(runner.threads for runner in found.runners):
         mine = [i for i, runner in enumerate(found.runners) if runner.threads == threads and not runner.failure]
-        whole = [i for i in mine if all(m.seconds[i] for m in found.measured)] or mine
-        if not whole:
+        if not mine:
             continue
-        first = min(whole, key=lambda i: _mean_log(found, i))
+        first = min(mine, key=lambda i: _slowness(found, i))
         base[threads] = found.runners[first].library
         winners[threads] = [
             (shape, found.runners[_winner(found, number, first, mine)].library)
@@ -64,6 +61,12 @@ def sentences(found: Profile) -> list[str]:
     return said
 
 
+def _slowness(found: Outcome, i: int) -> tuple[int, float]:
+    """In how many items it failed, then the seconds of all the others."""
+    times = [m.median(i) * m.item.weight for m in found.measured if m.seconds[i]]
+    return len(found.measured) - len(times), sum(times)
+
+
 def _winner(found: Outcome, number: int, first: int, runners: Sequence[int]) -> int:
     """The fastest, if it beats the base by more than noise and gain; else the base."""
     m = found.measured[number]
@@ -73,9 +76,3 @@ def _winner(found: Outcome, number: int, first: int, runners: Sequence[int]) -> 
     if best == first or comparison is None:
         return first
     return best if comparison.verdict == "faster" and comparison.low > GAIN else first
-
-
-def _mean_log(found: Outcome, i: int) -> float:
-    """How slow it is on the whole: each item counts by what all of its times take, not by how long one lasts."""
-    seconds = [m.median(i) * m.item.weight for m in found.measured if m.seconds[i]]
-    return math.log(sum(seconds)) if seconds else math.inf

@@ -32,11 +32,11 @@ EXAMPLE = "dgesv"
 def solve(a: Array, b: Array, implementation: str | None = None) -> Array:
     """x with `a @ x = b`: (n, n), (n,) or (n, m). BlasError if `a` is singular. Routine: ?gesv."""
     lapack, a, b = _prepared("solve", implementation, a, b)
-    n, right = len(a), b.reshape(len(b), -1)
+    n, right = len(a), _matrix(b)
     if a.shape != (n, n) or len(right) != n:
         raise ShapeError(f"solve: {a.shape} and {b.shape}; it takes (n, n) and (n,) or (n, m)")
     factors, x, pivots = _columns(a), _columns(right), np.empty(n, lapack.integer)
-    info = lapack("gesv", a.dtype, n, x.shape[1], factors, n, pivots, x, n)
+    info = lapack("gesv", a.dtype, n, x.shape[1], factors, max(1, n), pivots, x, max(1, n))
     if info > 0:
         raise BlasError(f"solve: the matrix is singular: pivot {info} is exactly 0")
     return np.ascontiguousarray(x).reshape(b.shape)
@@ -48,7 +48,7 @@ def lstsq(a: Array, b: Array, rcond: float | None = None, implementation: str | 
     Singular values below `rcond` × the largest count as 0; by default the machine's precision × the larger side. Routine: ?gelsd.
     """
     lapack, a, b = _prepared("lstsq", implementation, a, b)
-    right = b.reshape(len(b), -1)
+    right = _matrix(b)
     if a.ndim != 2 or len(a) != len(right) or not a.size:
         raise ShapeError(f"lstsq: {a.shape} and {b.shape}; it takes (m, n) and (m,) or (m, p)")
     (m, n), real = a.shape, a.real.dtype
@@ -109,7 +109,7 @@ def cholesky(a: Array, implementation: str | None = None) -> Array:
     """
     lapack, a = _prepared("cholesky", implementation, a)
     n, lower = _square("cholesky", a), _columns(a)
-    info = lapack("potrf", a.dtype, b"L", n, lower, n)
+    info = lapack("potrf", a.dtype, b"L", n, lower, max(1, n))
     if info > 0:
         raise BlasError(f"cholesky: the matrix is not positive definite: its leading part of order {info} is not")
     return np.ascontiguousarray(np.tril(lower))
@@ -252,6 +252,11 @@ def _square(what: str, a: Array) -> int:
     if a.shape[0] != a.shape[1]:
         raise ShapeError(f"{what}: {a.shape}; it takes a square matrix")
     return len(a)
+
+
+def _matrix(b: Array) -> Array:
+    """One right side as a matrix of one column."""
+    return b[:, None] if b.ndim == 1 else b
 
 
 def _columns(a: Array) -> Array:

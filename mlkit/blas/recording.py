@@ -11,7 +11,7 @@ from . import product
 from .library import Library
 from .product.batch import stacked_product
 from .product.matrix import matrix_product
-from .product.operand import layout
+from .product.operand import transposed
 from .selection import current
 
 
@@ -98,9 +98,8 @@ def _maker(function: Kernel, operands: tuple[Any, ...]) -> Library:
     library = current()
     if function in (matrix_product, stacked_product):
         a, b = operands[:2]
-        ways = [layout(x.shape[-2:], x.strides[-2:], x.itemsize) for x in (a, b)]
-        turned = tuple(bool(way and way[0]) for way in ways)
-        library = library.for_product(a.dtype, len(a) if a.ndim == 3 else 1, a.shape[-2], b.shape[-1], a.shape[-1], turned)  # type: ignore[arg-type]
+        turned = transposed(a.shape, a.strides, a.itemsize), transposed(b.shape, b.strides, b.itemsize)
+        library = library.for_product(a.dtype, len(a) if a.ndim == 3 else 1, a.shape[-2], b.shape[-1], a.shape[-1], turned)
     return library
 
 

@@ -103,6 +103,10 @@ def test_empty_matrices_are_factored_into_empty_ones():
         assert lapack.qr(np.zeros(shape))[0].shape == (shape[0], 0)
         assert lapack.svd(np.zeros(shape))[1].shape == (0,)
     assert lapack.eigh(np.zeros((0, 0)))[0].shape == (0,)
+    assert lapack.cholesky(np.zeros((0, 0))).shape == (0, 0)
+    for right in ((0,), (0, 3)):
+        assert lapack.solve(np.zeros((0, 0)), np.zeros(right)).shape == right
+    assert lapack.solve(np.eye(2), np.zeros((2, 0))).shape == (2, 0)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,12 @@ def layout(shape: tuple[int, ...], strides: tuple[int, ...], item: int) -> tuple
     return None
 
 
+def transposed(shape: tuple[int, ...], strides: tuple[int, ...], item: int) -> bool:
+    """Whether CBLAS reads a matrix, or each of a stack of them, as transposed."""
+    way = layout(shape[-2:], strides[-2:], item)
+    return way is not None and way[0]
+
+
 def reach(shape: tuple[int, ...], strides: tuple[int, ...], item: int) -> int:
     """Bytes from the first element of a view with positive strides to behind its last."""
     return sum((size - 1) * stride for size, stride in zip(shape, strides)) + item

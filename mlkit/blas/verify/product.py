@@ -115,6 +115,7 @@ def level_one(library: Library) -> str:
     for dtype, size, step in product(DTYPES, (0, 1, 2, 7, 64, 1000, 4099), (1, 2, -1)):
         x, y = (drawn(rng, dtype, 2 * size + 1)[:: abs(step)][:size][:: 1 if step > 0 else -1] for _ in range(2))
         _axpy(library, x, y)
+        _scal(library, x)
         _dot(library, x, y)
         if step > 0:  # the others say nothing of strides below 1
             _norms(library, x)
@@ -145,13 +146,29 @@ def _vectors(library: Library, *vectors: Array) -> list[Any]:
 
 
 def _axpy(library: Library, x: Array, y: Array) -> None:
-    found = y.copy()[::1] if y.strides and y.strides[0] > 0 else y.copy()
-    found = np.ascontiguousarray(found)
+    whole = np.full(2 * len(y), 7, y.dtype)
+    found = whole[::2]
+    found[:] = y
     library.routine("axpy", x.dtype)(library.integer(len(x)), scalar(x.dtype, -1.5), *_vectors(library, x, found))
+    if (whole[1::2] != 7).any():
+        raise Wrong(f"{LETTERS[x.dtype]}axpy of {len(x)} numbers wrote between those of y")
     wanted = extended(y) - 1.5 * extended(x)
     bound = 3 * unit(x.dtype) * (np.abs(y) + 1.5 * np.abs(x)).astype(np.longdouble)
     if (np.abs(extended(found) - wanted) > bound).any():
         raise Wrong(f"{LETTERS[x.dtype]}axpy of {len(x)} numbers, stride {x.strides[0] // x.itemsize if len(x) else 1}")
+
+
+def _scal(library: Library, x: Array) -> None:
+    """One rounding for each product of reals; three for each of complex numbers, of which alpha is real here."""
+    whole = np.full(2 * len(x), 7, x.dtype)
+    found = whole[::2]
+    found[:] = x
+    library.routine("scal", x.dtype)(library.integer(len(x)), scalar(x.dtype, 0.3), *_vectors(library, found))
+    wanted = extended(x) * extended(np.array(0.3, x.real.dtype))
+    if (np.abs(extended(found) - wanted) > 3 * unit(x.dtype) * np.abs(wanted)).any():
+        raise Wrong(f"{LETTERS[x.dtype]}scal of {len(x)} numbers")
+    if (whole[1::2] != 7).any():
+        raise Wrong(f"{LETTERS[x.dtype]}scal of {len(x)} numbers wrote between them")
 
 
 def _dot(library: Library, x: Array, y: Array) -> None:
