@@ -17,14 +17,13 @@ Rows = list[tuple[str, ...]]
 def table(outcome: Outcome) -> Rows:
     """A line for each item: GFLOP/s of every runner, or milliseconds where operations are not counted; which is fastest."""
     titles = outcome.titles
-    rows: Rows = [("item", "dtype", "times", *titles, "fastest", "× first", "noise")]
+    rows: Rows = [("item", "times", *titles, "fastest", "× first", "noise")]
     for m in outcome.measured:
-        product = m.item.product
         cells = [_cell(m, i) for i in range(len(titles))]
         best = fastest(m)
         comparison = m.against(best) if best else None
         rows.append((
-            m.item.name, product.dtype if product else "", str(m.item.weight), *cells,
+            m.item.name, str(m.item.weight), *cells,
             _winners(outcome, m), str(comparison) if comparison else "", f"{m.floor:.1%}",
         ))  # fmt: skip
     return rows
@@ -46,8 +45,8 @@ def totals(outcome: Outcome) -> Rows:
             used = [m.joules[i] for m in mine if i < len(m.joules)]
             energy = sum(j * m.item.weight for j, m in zip(used, mine) if j is not None) if used and None not in used else None
             rows.append((
-                group, title, f"{seconds[i] * 1e3:.3g}", f"{seconds[0] / seconds[i]:.2f}", f"{rate:.1f}" if work else "",
-                f"{rate / peak:.0%}" if work and peak else "", "n/a" if energy is None else f"{energy:.3g}",
+                group, title, three(seconds[i] * 1e3), f"{seconds[0] / seconds[i]:.2f}", f"{rate:.1f}" if work else "",
+                f"{rate / peak:.0%}" if work and peak else "", "n/a" if energy is None else three(energy),
             ))  # fmt: skip
     return rows
 
@@ -129,7 +128,7 @@ def table_of(found: Sequence[Change]) -> Rows:
     """A line for each change."""
     rows: Rows = [("item", "library", "ms before", "ms after", "× faster", "verdict")]
     for c in found:
-        rows.append((c.item, c.runner, f"{c.before * 1e3:.4g}", f"{c.after * 1e3:.4g}", str(c.comparison), c.comparison.verdict))
+        rows.append((c.item, c.runner, three(c.before * 1e3), three(c.after * 1e3), str(c.comparison), c.comparison.verdict))
     return rows
 
 
@@ -151,10 +150,15 @@ def load(path: str) -> Outcome:
     return from_json(read_json(path, FORMAT, VERSION), path)
 
 
+def three(number: float) -> str:
+    """With three figures: 0.0123, 1.23, 12,300."""
+    return f"{float(f'{number:.3g}'):,.10g}"
+
+
 def _cell(m: Measured, i: int) -> str:
     if not m.seconds[i]:
         return "–"
-    return f"{m.rate(i):.1f}" if m.item.flops else f"{m.median(i) * 1e3:.3g} ms"
+    return f"{m.rate(i):.1f}" if m.item.flops else f"{three(m.median(i) * 1e3)} ms"
 
 
 def _winners(outcome: Outcome, m: Measured) -> str:

@@ -11,7 +11,7 @@ from .race import Measured, Outcome
 
 def page(found: Outcome) -> Page:
     """The report; its plots need matplotlib."""
-    paper = Page(f"BLAS libraries: {found.what}")
+    paper = Page(f"BLAS libraries: {found.what}", wide=True)
     for sentence in outcome.sentences(found):
         paper.text(sentence)
     paper.heading("All together")
@@ -39,7 +39,7 @@ def page(found: Outcome) -> Page:
 
 def comparison(a: Outcome, b: Outcome, names: Sequence[str]) -> Page:
     """What changed from one race to another."""
-    paper = Page(f"{names[0]} and {names[1]}")
+    paper = Page(f"{names[0]} and {names[1]}", wide=True)
     for difference in outcome.differences(a, b):
         paper.text(difference)
     paper.table(outcome.table_of(outcome.changes(a, b)), sortable=True)
@@ -52,7 +52,7 @@ def _heat_map(paper: Page, found: Outcome, mine: Sequence[Measured]) -> None:
     for m in mine:
         best = m.median(outcome.fastest(m))
         speeds = [best / m.median(i) if s else None for i, s in enumerate(m.seconds)]
-        shares.append([None, None, None, *speeds, None, None, None])
+        shares.append([None, None, *speeds, None, None, None])
     rows = outcome.table(found._replace(measured=list(mine)))
     paper.table(rows, sortable=True, shares=shares)
     if any(reason for m in mine for reason in m.failures):

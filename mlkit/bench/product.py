@@ -9,7 +9,7 @@ import numpy as np
 from .. import blas
 from .. import kernels as k
 from ..blas import product as routines
-from ..blas.product.operand import merge
+from ..blas.product.operand import merge, transposed
 from ..errors import DataError
 from ..kernels import Array, Bound
 
@@ -69,19 +69,24 @@ class Product(NamedTuple):
         item = np.dtype(self.dtype).itemsize
         return sum(x.span(item) for x in self.arrays)
 
+    @property
+    def turned(self) -> str:
+        """NN, NT, TN or TT: which of two matrices, or stacks of them, lies transposed."""
+        item = np.dtype(self.dtype).itemsize
+        return "".join("NT"[transposed(x.shape, x.strides, item)] for x in self.arrays[:2])
+
     def __str__(self) -> str:
         shapes = self.arrays
         item = np.dtype(self.dtype).itemsize
+        kind = [] if self.dtype == "float32" else [self.dtype]
         if self.kernel == "matrix_product":
             a, b = shapes[:2]
-            turned = "".join("T" if len(x.shape) == 2 and x.strides[0] < x.strides[1] else "N" for x in (a, b))
             wide = [f"ld{name} {max(x.strides) // item}" for name, x in zip("abc", shapes) if not _dense(x, item)]
-            return " ".join([f"{a.shape[0]}×{a.shape[1]}×{b.shape[1]} {turned}", *wide])
+            return " ".join([f"{a.shape[0]}×{a.shape[1]}×{b.shape[1]} {self.turned}", *wide, *kind])
         if self.kernel == "stacked_product":
             a, b = shapes[:2]
-            turned = "".join("T" if x.strides[1] < x.strides[2] else "N" for x in (a, b))
-            return f"{a.shape[0]}·({a.shape[1]}×{a.shape[2]}×{b.shape[2]}) {turned}"
-        return f"{self.kernel} {'×'.join(map(str, shapes[0].shape))}"
+            return " ".join([f"{a.shape[0]}·({a.shape[1]}×{a.shape[2]}×{b.shape[2]}) {self.turned}", *kind])
+        return " ".join([f"{self.kernel} {'×'.join(map(str, shapes[0].shape))}", *kind])
 
     def made(self, rng: np.random.Generator) -> tuple[Any, ...]:
         """Operands with numbers of about 1, lying as the recorded ones lay."""

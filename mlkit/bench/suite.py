@@ -119,8 +119,7 @@ def _stack(count: int, m: int, inner: int, n: int) -> Product:
 
 
 def _item(product: Product, group: str) -> Item:
-    name = str(product) if product.dtype == "float32" else f"{product} {product.dtype}"
-    return Item(name, product._replace(times=1), "", product.times, group)
+    return Item(str(product), product._replace(times=1), "", product.times, group)
 
 
 def _shapes() -> dict[str, list[list[str]]]:

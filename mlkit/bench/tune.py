@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from ..blas.product.operand import transposed
 from ..blas.tuning import Profile, Shape, machine
 from .product import Product
 from .race import Item, Outcome
@@ -27,9 +24,7 @@ def shape_of(product: Product) -> Shape | None:
     if product.kernel not in ("matrix_product", "stacked_product"):
         return None
     a, b = product.arrays[:2]
-    item = np.dtype(product.dtype).itemsize
-    turned = "".join("NT"[transposed(x.shape, x.strides, item)] for x in (a, b))
-    return Shape(product.dtype, turned, a.shape[0] if len(a.shape) == 3 else 1, a.shape[-2], b.shape[-1], a.shape[-1])
+    return Shape(product.dtype, product.turned, a.shape[0] if len(a.shape) == 3 else 1, a.shape[-2], b.shape[-1], a.shape[-1])
 
 
 def profile(found: Outcome) -> Profile:

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import blas
 from ..bench.contest import Entry
+from ..bench.outcome import three
 from ..bench.trace import Trace, chrome, summary
 from ..bench.tracer import VARIABLE
 from ..errors import ArgumentError
@@ -73,11 +74,11 @@ def _observed(command: list[str], directory: str) -> int:
 def _tell(trace: Trace) -> None:
     products = trace.distinct()
     total = sum(product.seconds for product in products)
-    rows = [("product", "dtype", "times", "ms", "share", "GFLOP/s", "layers")]
+    rows = [("product", "times", "ms", "share", "GFLOP/s", "layers")]
     for product in products[:20]:
         layers = list(dict.fromkeys(f"{p.layer} {p.phase}".strip() for p in trace.products if p.key == product.key))
         rows.append((
-            str(product), product.dtype, str(product.times), f"{product.seconds * 1e3:.3g}", f"{product.seconds / total:.1%}",
+            str(product), str(product.times), three(product.seconds * 1e3), f"{product.seconds / total:.1%}",
             f"{product.flops * product.times / product.seconds / 1e9:.1f}", ", ".join(layers[:3]) + ", …" * (len(layers) > 3),
         ))  # fmt: skip
     show.write(show.table(rows) + "\n")
