@@ -110,6 +110,11 @@ class Library:
         """The library that makes `stacks` products of (m, inner) and (inner, n): this one, unless it is "auto"."""
         return self
 
+    def settled(self) -> "Library":
+        """Itself, as it is to be called here and now."""
+        self.settle()
+        return self
+
     def settle(self) -> None:
         """Give this Python thread the count in force, where the library keeps one for each."""
         if getattr(self._settled, "count", None) != self._wanted:

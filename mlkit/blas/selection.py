@@ -21,9 +21,7 @@ Name = str | os.PathLike[str] | Library
 def current() -> Library:
     """The library in force here: of the innermost `using` block, else of the process."""
     library = _block.get() or _process or _settle_default()
-    if library.scope == "thread":
-        library.settle()
-    return library
+    return library if library.scope == "process" else library.settled()
 
 
 def use(name: Name, threads: int | None = None) -> Library:

@@ -11,7 +11,7 @@ from mlkit import blas, nn, ops
 from mlkit.bench import product, tune
 from mlkit.bench.race import Item, Measured, Outcome, Runner
 from mlkit.blas import tuning
-from mlkit.blas.tuning import Profile, Shape
+from mlkit.blas.tuning import Choice, Profile, Shape
 from mlkit.errors import DataError, LibraryNotFound
 from tests.conftest import LIBRARIES
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(len(TWO) < 2, reason="two libraries are not here
 
 
 def profile_of(rows, base=None):
-    return Profile(tuning.machine(), {}, {1: base or TWO[0]}, {1: rows})
+    return Profile(tuning.machine(), {}, {1: Choice(base or TWO[0], 1)}, {1: [(shape, Choice(name, 1)) for shape, name in rows]})
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_plan_has_the_choice_bound_and_follows(profile):
 
 def test_threads_are_given_to_all_of_them(profile):
     with blas.using("auto") as library:
-        others = [library.base, *library.others.values()]
+        others = list(library.libraries.values())
         if not all(one.report.adjustable for one in others):
             pytest.skip("one of them has no threads to set")
         with library.limited(2):
@@ -106,8 +106,11 @@ def test_without_a_profile_auto_says_what_to_do(tmp_path, monkeypatch):
         (lambda f: f.update(machine="another"), "another CPU"),
         (lambda f: f.update(version=9), "reads"),
         (lambda f: f.update(base={"one": "x"}), "damaged"),
-        (lambda f: f["winners"]["1"].append(["float64", "NN", 0, 1, 1, 1, "x"]), "damaged"),
-        (lambda f: f["winners"]["1"].append(["float64", "XX", 1, 1, 1, 1, "x"]), "damaged"),
+        (lambda f: f["winners"]["1"].append(["float64", "NN", 0, 1, 1, 1, "x", 1]), "damaged"),
+        (lambda f: f["winners"]["1"].append(["float64", "XX", 1, 1, 1, 1, "x", 1]), "damaged"),
+        (lambda f: f["winners"]["1"].append(["float64", "NN", 1, 1, 1, 1, "x", 0]), "damaged"),
+        (lambda f: f["winners"]["1"].append(["float64", "NN", 1, 1, 1, 1, "x"]), "damaged"),
+        (lambda f: f["base"].clear(), "damaged"),
         (lambda f: f.pop("winners"), "damaged"),
     ],
 )
@@ -138,10 +141,56 @@ def test_a_race_becomes_a_profile_that_switches_only_where_it_is_sure():
         measured(99, 99, 99, 1.0, None),  # b cannot make it
     ]
     found = tune.profile(Outcome("tune", runners, rows, {}, 9))
-    assert found.base == {1: "a"}
-    assert [name for _, name in found.winners[1]] == ["b", "a", "a", "a", "a"]
+    assert found.base == {1: Choice("a", 1)}
+    assert [choice.library for _, choice in found.winners[1]] == ["b", "a", "a", "a", "a"]
     assert found.winners[1][0][0] == Shape("float32", "NN", 1, 8, 8, 8)
     assert "1 b" in tune.sentences(found)[0]
+
+
+def test_with_two_threads_one_may_be_better():
+    runners = [Runner(name, count, {"threads": count}) for count in (1, 2) for name in ("a", "b")]
+    rows = [
+        measured(8, 8, 8, 1.0, 2.0, 3.0, 4.0),  # a with one thread wins
+        measured(16, 16, 16, 8.0, 1.0, 4.0, 2.0),  # b with one
+        measured(300, 300, 300, 70.0, 60.0, 30.0, 40.0),  # a with two
+    ]
+    found = tune.profile(Outcome("tune", runners, rows, {}, 9))
+    assert found.base == {1: Choice("b", 1), 2: Choice("a", 2)}
+    assert [choice for _, choice in found.winners[1]] == [Choice("a", 1), Choice("b", 1), Choice("b", 1)]
+    assert [choice for _, choice in found.winners[2]] == [Choice("a", 1), Choice("b", 1), Choice("a", 2)]
+    assert "1 a with 1" in tune.sentences(found)[1]
+
+
+def test_a_product_gets_the_number_of_threads_that_won(tmp_path, monkeypatch):
+    name = next(
+        (name for name in ("openblas", "blis", "mkl", "numpy") if name in LIBRARIES and blas.report(blas.find(name)).adjustable),
+        None,
+    )
+    if name is None:
+        pytest.skip("no library whose threads can be set is here")
+    monkeypatch.setenv("MLKIT_PROFILE", os.fspath(tmp_path / "profile.json"))
+    shape = Shape("float64", "NN", 1, 30, 10, 20)
+    both = {1: Choice(name, 1), 2: Choice(name, 2)}
+    rows = {1: [(shape, Choice(name, 1))], 2: [(shape, Choice(name, 1))]}
+    Profile(tuning.machine(), {}, both, rows).save(tmp_path / "profile.json")
+    a, b, out = np.ones((30, 20)), np.ones((20, 10)), np.empty((30, 10))
+    with blas.using("auto", threads=2) as library:
+        real = library.libraries[name]
+        counts = []
+        monkeypatch.setitem(
+            real.gemm, a.dtype, lambda *arguments, gemm=real.gemm[a.dtype]: (counts.append(real.threads), gemm(*arguments))
+        )
+        few = blas.bind(a, b, out)
+        few()
+        assert counts == [1]
+        assert real.threads == 2
+        assert np.array_equal(out, a @ b)
+        blas.gemm(np.ones((300, 300)), np.ones((300, 300)))  # far from all that was raced
+        assert counts == [1, 2]
+        with blas.using(threads=1):
+            blas.gemm(a, b, out)
+            assert counts == [1, 2, 1]
+            assert blas.bind(a, b, out).func is real.gemm[a.dtype]  # one thread needs no change of threads
 
 
 def test_the_shapes_of_profiles_are_those_of_calls():
