@@ -99,11 +99,11 @@ def run_verify(options: argparse.Namespace) -> int:
         for name in names:
             one = verify.verify(name, cases, tell=tell)
             found.append(one)
-            if options.junit:
-                write_whole(options.junit, verify.as_junit(found))
             if not options.json:
                 tell.line("")
                 _show(one)
+            if options.junit:
+                write_whole(options.junit, verify.as_junit(found))
     if options.json:
         show.write(json.dumps([{**one._asdict(), "rows": [row._asdict() for row in one.rows]} for one in found], indent=2))
     else:
@@ -136,11 +136,11 @@ def run_tune(options: argparse.Namespace) -> int:
     profile = tune.profile(found)
     if not profile.base:
         raise ArgumentError("no library ran: there is nothing to choose from")
-    profile.save(path)
     for sentence in tune.sentences(profile):
         show.write(sentence)
     for complaint in found.complaints:
         show.write(complaint)
+    profile.save(path)
     show.write(f'profile: {path}  (blas.use("auto"), MLKIT_BLAS=auto or --blas auto)')
     return 0
 

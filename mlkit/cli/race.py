@@ -11,7 +11,7 @@ from ..bench import outcome, paper, suite
 from ..bench.race import ROUNDS, Item, Outcome, as_json, race
 from ..bench.trace import Trace
 from ..blas import threads
-from ..errors import ArgumentError
+from ..errors import ArgumentError, MlkitError
 from ..file import write_whole
 from ..train import plot
 from ..train.progress import Progress
@@ -75,17 +75,19 @@ def run(options: argparse.Namespace) -> int:
     if not items:
         raise ArgumentError("no product is that small: give --most or --memory more")
     found: Outcome | None = None
+    failure: MlkitError | None = None
     try:
         with Progress() as tell:
             for found in race(_title(options), libraries, numbers, items, options.rounds, options.seed, tell):
-                if options.json:
-                    _keep(found, options.json)
+                failure = _kept(found, options.json) if options.json else None
     except KeyboardInterrupt:
         if found is None:
             raise
         show.write("interrupted; what was finished:\n")
     assert found is not None
     _tell(found)
+    if failure is not None:
+        raise failure
     if options.page:
         write_whole(options.page, str(paper.page(found)))
         show.write(f"page: {options.page}")
@@ -103,9 +105,13 @@ def _tell(found: Outcome) -> None:
         show.write(sentence)
 
 
-def _keep(found: Outcome, path: str) -> None:
-    """What was measured so far, whole: an interrupt or a full disk leaves the file before."""
-    write_whole(path, json.dumps(as_json(found)))
+def _kept(found: Outcome, path: str) -> MlkitError | None:
+    """Write what was measured so far. Where the disk is full the file before stays, and the race goes on."""
+    try:
+        write_whole(path, json.dumps(as_json(found)))
+    except MlkitError as error:
+        return error
+    return None
 
 
 def _plots(found: Outcome, directory: str) -> None:

@@ -47,8 +47,8 @@ def run(options: argparse.Namespace) -> int:
         show.write(f"the program ended with exit code {code}, and made no product with mlkit")
         return code or 1
     whole = traces[0].merged(traces[1:])._replace(command=" ".join(command))
+    _tell(whole)  # a disk that is full loses the file alone
     whole.save(options.out)
-    _tell(whole)
     show.write(f"trace: {options.out}  (mlkit bench replay {options.out} --blas all)")
     if options.timeline:
         write_whole(options.timeline, json.dumps(chrome(whole)))

@@ -296,6 +296,32 @@ def test_an_interrupt_leaves_what_was_measured():
     assert "interrupted" in " ".join(found.complaints)
 
 
+def test_a_full_disk_loses_the_file_alone(tmp_path):
+    """What was measured is told, then that it could not be written. The limit of a file's size is a disk that is nearly full."""
+    trace = a_trace()
+    trace.save(tmp_path / "trace.json")
+    limit = "import resource as r, mlkit.cli; r.setrlimit(r.RLIMIT_FSIZE, (3000, 3000)); raise SystemExit(mlkit.cli.main())"
+    arguments = [
+        "bench",
+        "replay",
+        tmp_path / "trace.json",
+        "--blas",
+        LIBRARIES[0],
+        "--rounds",
+        3,
+        "--json",
+        tmp_path / "race.json",
+    ]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MLKIT_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", limit, *map(str, arguments)], env=env, capture_output=True, text=True, timeout=300, cwd=tmp_path
+    )
+    assert done.returncode == 2, done.stderr
+    assert "race.json cannot be written: File too large" in done.stderr
+    assert "4×6×5" in done.stdout
+    assert outcome.load(os.fspath(tmp_path / "race.json")).measured  # the last that found room
+
+
 def test_a_library_that_cannot_be_started_is_a_row(tmp_path):
     (tmp_path / "libnone.so").write_bytes(b"no library")
     [found] = race("test", [LIBRARIES[0], os.fspath(tmp_path / "libnone.so")], [1], suite.gemms()[:1], rounds=3)
