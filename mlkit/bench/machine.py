@@ -42,6 +42,12 @@ def load() -> float | None:
         return None
 
 
+def free_memory() -> int | None:
+    """Bytes that new programs can have without swapping, as Linux estimates them; None elsewhere."""
+    found = next((line for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")), None)
+    return int(found.split()[1]) * 1024 if found else None
+
+
 def energy() -> float | None:
     """Joules that all CPU packages have used so far (RAPL), or None where they cannot be read: by root alone, on real hardware."""
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import bench, blas
 from ..bench import outcome, paper, suite
+from ..bench.machine import free_memory
 from ..bench.race import ROUNDS, Item, Outcome, as_json, race
 from ..bench.trace import Trace
 from ..blas import threads
@@ -22,6 +23,7 @@ LEVELS = {  # kernel sets from the oldest instructions to the newest, in the wor
     "blis": ("generic", "penryn", "sandybridge", "haswell", "zen3", "skx"),
     "mkl": ("SSE4_2", "AVX", "AVX2", "AVX512"),
 }
+UNKNOWN_MEMORY = 4 << 30  # bytes, where the system does not tell
 BLIS_NUMBERS = {"generic": "25", "penryn": "5", "sandybridge": "4", "haswell": "3", "zen3": "6", "skx": "0"}  # of BLIS 0.9
 
 
@@ -32,9 +34,11 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     replay.add_argument("trace", metavar="TRACE", help="a file that `mlkit trace` wrote")
     deep = _part(parts, "deepbench", "DeepBench's products, convolutions and recurrent networks", _deepbench)
     deep.add_argument("--sets", metavar="A,B", default="training", help="of training, server, device (default: training)")
-    deep.add_argument("--most", metavar="GFLOP", type=float, default=2.0, help="only products of up to that many (default: 2)")
     deep.add_argument(
-        "--memory", metavar="GB", type=float, default=1.0, help="only products that take up to that much (default: 1)"
+        "--most", metavar="GFLOP", type=float, default=2.0, help="only products of up to that many (default: 2; inf for all)"
+    )
+    deep.add_argument(
+        "--memory", metavar="GB", type=float, help="only products that take up to that much in each process (default: what fits)"
     )
     _part(parts, "gemm", "squares, skinny and transposed products, stacks", lambda options: suite.gemms())
     _part(parts, "layers", "typical layers, forward and backward", lambda options: suite.layers())
@@ -148,7 +152,10 @@ def _replay(options: argparse.Namespace) -> list[Item]:
 
 
 def _deepbench(options: argparse.Namespace) -> list[Item]:
-    return suite.deepbench(options.sets.split(","), options.most * 1e9, options.memory * 1e9)
+    """Every library is a process of its own that holds the operands, and the first has two: together up to half of the memory."""
+    processes = len(_libraries(options)) * len(counts(options.threads)) + 1
+    fitting = (free_memory() or UNKNOWN_MEMORY) / 2 / processes
+    return suite.deepbench(options.sets.split(","), options.most * 1e9, fitting if options.memory is None else options.memory * 1e9)
 
 
 def _title(options: argparse.Namespace) -> str:
