@@ -13,6 +13,8 @@ from .activation import FUSED
 from .image import Pair, pair, rolled, unrolled
 
 Primitive = tuple[Array, Backward]
+Route = Callable[[Array, Array], None]  # the gradient of the result -> that of the images
+NARROW = 128  # channels up to which long rows are faster, although every other comparison is in vain
 CHUNK = 65536  # numbers worked on at a time: they stay in a second-level cache
 
 
@@ -31,6 +33,11 @@ class Axis(NamedTuple):
     def parts(self) -> bool:
         """Whether every place lies in one window, and none outside."""
         return self.taps == self.step and self.out * self.step == self.size and not self.padding and self.dilation == 1
+
+    @property
+    def halves(self) -> bool:
+        """Whether windows are pairs, one beside the other."""
+        return self.taps == self.step == 2 and self.dilation == 1 and self.inside
 
     @property
     def inside(self) -> bool:
@@ -63,22 +70,15 @@ def max_pool2d(
     function = FUSED[activation] if activation else None
     down, across = _axes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     rows = k.dense(rolled(x))
-    middle = k.empty((down.size, rows.shape[1], across.out, rows.shape[3]), x.dtype)
-    y = k.empty((down.out, *middle.shape[1:]), x.dtype)
-    for part in _images(rows):
-        _combined(across, rows[part], middle[part], k.maximum, -np.inf)
-        _combined(down, middle[part], y[part], k.maximum, -np.inf)
+    y = k.empty((down.out, rows.shape[1], across.out, rows.shape[3]), x.dtype)
+    route = (_halve if down.halves and across.halves and rows.shape[3] <= NARROW else _reduce)(down, across, rows, y)
     if function:
         function.value(y, y)
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
-            turned = function.gradient(rolled(dy), y, None) if function else rolled(dy)
             found = k.empty(rows.shape, x.dtype)
-            for part in _images(rows):
-                between = k.empty(middle[part].shape, x.dtype)
-                _route(down, turned[part], middle[part], y[part], between)
-                _route(across, between, rows[part], middle[part], found[part])
+            route(function.gradient(rolled(dy), y, None) if function else rolled(dy), found)
             return k.into(out, unrolled(found))
 
         return (dx,)
@@ -148,6 +148,70 @@ def adaptive_avg_pool2d(x: Array, output_size: Any) -> Primitive:
         return (dx,)
 
     return unrolled(y), backward
+
+
+def _reduce(down: Axis, across: Axis, rows: Array, y: Array) -> Route:
+    """The largest numbers into y, along the width first, then along the height."""
+    middle = k.empty((down.size, *y.shape[1:]), y.dtype)
+    for part in _images(rows):
+        _combined(across, rows[part], middle[part], k.maximum, -np.inf)
+        _combined(down, middle[part], y[part], k.maximum, -np.inf)
+
+    def route(dy: Array, out: Array) -> None:
+        for part in _images(rows):
+            between = k.empty(middle[part].shape, y.dtype)
+            _route(down, dy[part], middle[part], y[part], between)
+            _route(across, between, rows[part], middle[part], out[part])
+
+    return route
+
+
+def _halve(down: Axis, across: Axis, rows: Array, y: Array) -> Route:
+    """The same for windows of 2 × 2 that part the image, in long rows.
+
+    Neighbours along the width lie one pixel apart in memory. So two rows of all images are compared with themselves, one
+    pixel on: twice as many comparisons as are wanted, but in rows of thousands of numbers, not of one pixel's channels.
+    What stands at odd pixels is not looked at.
+    """
+    pixel, width = rows.shape[3], across.size * rows.shape[3]
+
+    def pairs() -> Iterator[tuple[Array, int, slice]]:
+        """Each two rows of some images, flat: (2, numbers); which row of the result, and which images."""
+        count = max(1, k.grain(CHUNK) // (2 * width))
+        for first in range(0, rows.shape[1], count):
+            images = slice(first, min(first + count, rows.shape[1]))
+            for row in range(down.out):
+                yield rows[2 * row : 2 * row + 2, images].reshape(2, -1), row, images
+
+    def even(row: Array) -> Array:
+        """The pixels that windows begin at."""
+        return row.reshape(-1, across.size, pixel)[:, : 2 * across.out : 2]
+
+    for two, row, images in pairs():
+        whole = k.empty(two.shape, y.dtype)
+        wide = whole[:, :-pixel]
+        k.maximum(two[:, :-pixel], two[:, pixel:], out=wide)
+        k.maximum(wide[0], wide[1], out=wide[0])
+        k.copy(even(whole[0]), out=y[row, images])
+
+    def route(dy: Array, out: Array) -> None:
+        k.fill(0, out[2 * down.out :])
+        each: Array | None = None  # a result's gradient at its first pixel, 0 at odd ones
+        for two, row, images in pairs():
+            if each is None or each.size != two.shape[1]:
+                each = k.fill(0, k.empty(two.shape[1:], y.dtype))
+            k.copy(dy[row, images], out=even(each))
+            found, left, right = out[2 * row : 2 * row + 2, images].reshape(2, -1), two[:, :-pixel], two[:, pixel:]
+            k.fill(0, found[:, -pixel:])
+            here, there = found[:, :-pixel], found[:, pixel:]
+            wide = k.maximum(left, right)
+            k.multiply(each[:-pixel], k.greater(wide[1], wide[0]), out=here[1])
+            k.subtract(each[:-pixel], here[1], out=here[0])
+            moved = k.multiply(here, k.greater(right, left))
+            k.subtract(here, moved, out=here)
+            k.add(there, moved, out=there)
+
+    return route
 
 
 def _combined(along: Axis, source: Array, result: Array, combine: Callable[..., Array], start: float) -> None:

@@ -90,10 +90,11 @@ class Plan:
         self._bind(pinned)
         return self
 
-    def follow(self) -> None:
+    def follow(self) -> "Plan":
         """Bind to the library in force now, where it is another than at the last binding."""
         if blas.current() is not self._bound_to:
             self._bind(self._pinned)
+        return self
 
     def libraries(self) -> list[str]:
         """The name of the library that each call is bound to."""
