@@ -6,7 +6,7 @@ stay as they are and the output is 0. In memory each gate has its own (T, N, H),
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,8 @@ def lstm(
     """
     time, batch, size = _check("lstm", 4, x, (h0, c0), weight_ih, weight_hh, bias_ih, bias_hh, mask)
     half = _halves(size, x.dtype)  # sigmoid(z) = (1 + tanh(z / 2)) / 2: one tanh serves all gates
-    gates = _input_products(x, weight_ih, (bias_ih, bias_hh), 4, half)
+    seen = _seen(x, size)
+    gates = _input_products(seen, weight_ih, (bias_ih, bias_hh), 4, half)
     hidden = _by_gate(weight_hh, 4, half)
     y, states, tanhs = (k.empty((time + extra, batch, size), x.dtype) for extra in (2, 0, 0))
     h, c = h0, c0
@@ -49,7 +50,7 @@ def lstm(
         h, c = y[t], states[t]
     k.copy(h, out=y[time])
     k.copy(c, out=y[time + 1])
-    before = _before(h0, y, order)
+    _before(h0, y, order, seen[..., 1 + x.shape[2] :])
     if mask is not None:
         k.multiply(y[:time], mask, out=y[:time])
 
@@ -70,7 +71,7 @@ def lstm(
             lambda out: _of_input(dgates, weight_ih, x, out),
             lambda out: k.into(out, dh),
             lambda out: k.into(out, dc),
-            *_of_parameters(dgates, dgates, x, before),
+            *_of_parameters_together(dgates, seen[..., 1:], x.shape[2]),
         )
 
     return y, backward
@@ -87,7 +88,7 @@ def gru(
     Source: Cho et al. 2014, in PyTorch's form.
     """
     time, batch, size = _check("gru", 3, x, (h0,), weight_ih, weight_hh, bias_ih, bias_hh, mask)
-    gates = _input_products(x, weight_ih, (bias_ih,), 3, None)
+    gates = _input_products(_seen(x, 0), weight_ih, (bias_ih,), 3, None)
     y, products = k.empty((time + 1, batch, size), x.dtype), k.empty(gates.shape, x.dtype)
     hidden = _by_gate(weight_hh, 3, None)
     h, order = h0, range(time)[::-1] if reverse else range(time)
@@ -101,7 +102,7 @@ def gru(
             _hold(mask[t], h, y[t])
         h = y[t]
     k.copy(h, out=y[time])
-    before = _before(h0, y, order)
+    before = _before(h0, y, order, k.empty((time, batch, size), x.dtype))
     if mask is not None:
         k.multiply(y[:time], mask, out=y[:time])
 
@@ -136,7 +137,8 @@ def rnn(
         raise ArgumentError(f"rnn: nonlinearity {nonlinearity!r} is neither tanh nor relu")
     function = FUSED[nonlinearity]
     time, batch, size = _check("rnn", 1, x, (h0,), weight_ih, weight_hh, bias_ih, bias_hh, mask)
-    (values,) = _input_products(x, weight_ih, (bias_ih, bias_hh), 1, None)
+    seen = _seen(x, size)
+    (values,) = _input_products(seen, weight_ih, (bias_ih, bias_hh), 1, None)
     y, hidden = k.empty((time + 1, batch, size), x.dtype), k.copy(weight_hh.T)
     h, order = h0, range(time)[::-1] if reverse else range(time)
     for t in order:
@@ -147,7 +149,7 @@ def rnn(
             _hold(mask[t], h, y[t])
         h = y[t]
     k.copy(h, out=y[time])
-    before = _before(h0, y, order)
+    _before(h0, y, order, seen[..., 1 + x.shape[2] :])
     if mask is not None:
         k.multiply(y[:time], mask, out=y[:time])
 
@@ -162,36 +164,46 @@ def rnn(
         return (
             lambda out: _of_input(dvalues[None], weight_ih, x, out),
             lambda out: k.into(out, dh),
-            *_of_parameters(dvalues[None], dvalues[None], x, before),
+            *_of_parameters_together(dvalues[None], seen[..., 1:], x.shape[2]),
         )
 
     return y, backward
 
 
-def _input_products(x: Array, weight: Array, biases: tuple[Array | None, ...], gates: int, scale: Array | None) -> Array:
-    """`(x @ weight.T + biases) * scale`, for all steps at once: (gates, T, N, H)."""
-    rows, size = _rows(x), len(weight) // gates
-    y = k.empty((gates, len(rows), size), x.dtype)
+def _input_products(seen: Array, weight: Array, biases: tuple[Array | None, ...], gates: int, scale: Array | None) -> Array:
+    """`(x @ weight.T + biases) * scale`, for all steps at once: (gates, T, N, H). A bias is the weight of the ones before x."""
+    size, inputs = len(weight) // gates, weight.shape[1]
+    y, parts = k.empty((gates, *seen.shape[:2], size), seen.dtype), k.empty((gates, 1 + inputs, size), seen.dtype)
+    _by_gate(weight, gates, scale, parts[:, 1:])
     given = [bias for bias in biases if bias is not None]
     if given:
         total = given[0] if len(given) == 1 else k.add(*given)
         total = total if scale is None else k.multiply(total, scale)
-        k.copy(total.reshape(gates, 1, size), out=y)
-    for gate, part in zip(y, _by_gate(weight, gates, scale)):
-        gemm(rows, part, out=gate, beta=1.0 if given else 0.0)
-    return y.reshape(gates, *x.shape[:2], size)
+        k.copy(total.reshape(gates, size), out=parts[:, 0])
+    first = 0 if given else 1
+    rows = seen.reshape(-1, seen.shape[-1])[:, first : 1 + inputs]
+    for gate, part in zip(y, parts):
+        gemm(rows, part[first:], out=gate.reshape(-1, size))
+    return y
 
 
-def _by_gate(weight: Array, gates: int, scale: Array | None) -> Array:
+def _by_gate(weight: Array, gates: int, scale: Array | None, out: Array | None = None) -> Array:
     """A weight transposed gate by gate, and scaled: (gates * H, inputs) -> (gates, inputs, H)."""
-    parts = k.empty((gates, weight.shape[1], len(weight) // gates), weight.dtype)
+    parts = k.empty((gates, weight.shape[1], len(weight) // gates), weight.dtype) if out is None else out
     turned = weight.reshape(gates, -1, weight.shape[1]).swapaxes(1, 2)
     return k.copy(turned, out=parts) if scale is None else k.multiply(turned, scale.reshape(gates, 1, -1), out=parts)
 
 
-def _before(h0: Array, y: Array, order: range) -> Array:
-    """The state before each step: (T, N, H)."""
-    found = k.empty((len(order), *h0.shape), h0.dtype)
+def _seen(x: Array, size: int) -> Array:
+    """What each step sees: a one, the input, and room for the state before it: (T, N, 1 + inputs + H)."""
+    found = k.empty((*x.shape[:2], 1 + x.shape[2] + size), x.dtype)
+    k.fill(1, found[..., :1])
+    k.copy(x, out=found[..., 1 : 1 + x.shape[2]])
+    return found
+
+
+def _before(h0: Array, y: Array, order: range, found: Array) -> Array:
+    """The state before each step, into `found`: (T, N, H)."""
     if order.step > 0:
         k.copy(h0, out=found[0])
         k.copy(y[: len(order) - 1], out=found[1:])
@@ -251,15 +263,34 @@ def _of_input(dgates: Array, weight: Array, x: Array, out: Array | None) -> Arra
 def _of_parameters(dinputs: Array, dhidden: Array, x: Array, before: Array) -> tuple[Callable[[Array | None], Array], ...]:
     """The thunks of weight_ih, weight_hh, bias_ih and bias_hh."""
     return (
-        lambda out: _of_weight(dinputs, x, out),
+        lambda out: _of_weight(dinputs, k.dense(x), out),
         lambda out: _of_weight(dhidden, before, out),
         lambda out: _of_bias(dinputs, out),
         lambda out: _of_bias(dhidden, out),
     )
 
 
+def _of_parameters_together(dgates: Array, seen: Array, inputs: int) -> tuple[Callable[[Array | None], Array], ...]:
+    """The same where both products have the same gradient: both weights' by one product for each gate, the bias's once."""
+
+    @cache
+    def weights() -> Array:
+        return _of_weight(dgates, seen, None)
+
+    @cache
+    def biases() -> Array:
+        return _of_bias(dgates, None)
+
+    return (
+        lambda out: k.into(out, weights()[:, :inputs]),
+        lambda out: k.into(out, weights()[:, inputs:]),
+        lambda out: k.into(out, biases()),
+        lambda out: k.into(out, biases()),
+    )
+
+
 def _of_weight(dgates: Array, x: Array, out: Array | None) -> Array:
-    rows, size = _rows(x), dgates.shape[-1]
+    rows, size = x.reshape(-1, x.shape[-1]), dgates.shape[-1]
     out = k.empty((len(dgates) * size, rows.shape[1]), x.dtype) if out is None else out
     for i, d in enumerate(dgates):
         gemm(d.reshape(-1, size).T, rows, out=out[i * size : (i + 1) * size])
@@ -273,10 +304,6 @@ def _of_bias(dgates: Array, out: Array | None) -> Array:
         rows = d.reshape(-1, size)
         gemv(rows.T, k.row(1, len(rows), rows.dtype), out=out[i * size : (i + 1) * size])
     return out
-
-
-def _rows(x: Array) -> Array:
-    return k.dense(x).reshape(-1, x.shape[-1])
 
 
 @lru_cache(64)
