@@ -61,7 +61,10 @@ def compete(
 
 
 class Entry:
-    """One library with one thread count, in its own process."""
+    """One library with one thread count, in its own process, which is stopped between its turns.
+
+    For threads that wait for the next product spin – OpenBLAS's for 20 ms, Intel's OpenMP for 200 – on the CPUs of whoever is next.
+    """
 
     def __init__(self, library: str, threads: int) -> None:
         self.library, self.threads, self.failure, self.facts = library, threads, "", dict[str, Any]()
@@ -91,6 +94,7 @@ class Entry:
         """Give the worker a command, and do not wait."""
         if self.failure:
             return
+        self._signal("SIGCONT")
         with contextlib.suppress(BrokenPipeError):  # it died; what it left says why
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
@@ -104,6 +108,7 @@ class Entry:
         line = self._answers.readline() if ready else ""
         answer: dict[str, Any] = json.loads(line) if line else {"error": self._end() if ready else f"no answer in {PATIENCE:g} s"}
         self.failure = answer.get("error", "")
+        self._signal("SIGSTOP")
         return None if self.failure else answer
 
     def stop(self) -> None:
@@ -113,6 +118,10 @@ class Entry:
             with contextlib.suppress(BrokenPipeError):
                 if stream is not None:
                     stream.close()
+
+    def _signal(self, name: str) -> None:
+        if self.threads > 1 and hasattr(signal, name):
+            self._process.send_signal(getattr(signal, name))
 
     def _end(self) -> str:
         assert self._process.stderr is not None
@@ -138,7 +147,7 @@ def _race(entries: Sequence[Entry], workload: Workload, seed: int, epochs: float
         shuffle.shuffle(order)
         for turn, i in enumerate(order):
             tell(number * len(order) + turn, workload.rounds * len(order), f"{workload.name}: {entries[i].title}")
-            entries[i].ask("train", steps=1)  # by the end of it the threads of the one before have stopped spinning
+            entries[i].ask("train", steps=1)  # its caches are warm again
             answer = entries[i].ask("train", steps=steps)
             if answer:
                 seconds[i].append(answer["seconds"])
