@@ -186,7 +186,8 @@ def from_json(found: dict[str, Any], path: str) -> Outcome:
     try:
         runners = [Runner(str(r["library"]), int(r["threads"]), dict(r["facts"]), str(r["failure"])) for r in found["runners"]]
         measured = [_entry(m, len(runners)) for m in found["measured"]]
-        return Outcome(str(found["what"]), runners, measured, dict(found["machine"]), int(found["rounds"]), bool(found["finished"]))
+        return Outcome(str(found["what"]), runners, measured, dict(found["machine"]), int(found["rounds"]), bool(found["finished"]),
+                       list(found.get("load", [])))  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is damaged or was edited by hand: {error!r}") from error
 

@@ -44,7 +44,7 @@ def add_to(commands: Any) -> None:
     )
     tuning.add_argument("--blas", metavar="A,B", help="only these libraries (default: all whose threads one count rules)")
     tuning.add_argument("--threads", metavar="1,2", help="thread counts (default: 1, and the CPUs that this process may use)")
-    tuning.add_argument("--rounds", metavar="N", type=int, default=9, help="that take turns (default: 9)")
+    tuning.add_argument("--rounds", metavar="N", type=int, default=15, help="that take turns (default: 15)")
     tuning.add_argument("--out", metavar="FILE", help="the profile (default: where auto looks for it)")
     tuning.set_defaults(run=run_tune)
     diagnosis = parts.add_parser("doctor", help="which library NumPy, SciPy and mlkit really use, and what is wrong")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import mlkit
 from mlkit import bench, blas, nn, ops, optim
 from mlkit import kernels as k
-from mlkit.bench import outcome, product, statistic, step, suite
+from mlkit.bench import machine, outcome, product, statistic, step, suite
 from mlkit.bench.race import Item, Measured, Outcome, Runner, as_json, from_json, race, total
 from mlkit.bench.trace import Trace, Tracer, chrome, summary
 from mlkit.errors import ArgumentError, DataError
@@ -272,6 +273,32 @@ def test_what_was_measured_comes_back_from_its_file_and_damage_is_named():
         change(broken)
         with pytest.raises(DataError):
             from_json(broken, "x")
+
+
+def test_files_are_as_their_schemas_say(tmp_path):
+    jsonschema = pytest.importorskip("jsonschema")
+    a_trace().save(tmp_path / "trace.json")
+    written = {"race": json.loads(json.dumps(as_json(a_race()))), "trace": json.loads((tmp_path / "trace.json").read_text())}
+    for name, found in written.items():
+        schema = json.loads(resources.files(bench).joinpath("files", f"{name}.schema.json").read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.validate(found, schema)
+        for key in schema["required"]:
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate({other: value for other, value in found.items() if other != key}, schema)
+
+
+def test_energy_is_read_where_linux_counts_it(tmp_path, monkeypatch):
+    """Two packages in microjoules; their parts, and other zones, are not counted twice."""
+    monkeypatch.setattr(machine, "POWER", tmp_path)
+    assert machine.energy() is None
+    for zone, count in (("intel-rapl:0", 5_000_000), ("intel-rapl:1", 7_000_000), ("intel-rapl:0:0", 1_000_000), ("dtpm", 9)):
+        (tmp_path / zone).mkdir()
+        (tmp_path / zone / "energy_uj").write_text(f"{count}\n")
+    assert machine.energy() == 12.0
+    [found] = race("test", LIBRARIES[:1], [1], suite.gemms()[:1], rounds=3)
+    assert found.measured[0].joules == [0.0]
+    assert outcome.totals(found)[1][-1] == "0"
 
 
 def test_two_races_are_compared_library_by_library():
