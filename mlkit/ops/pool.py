@@ -174,39 +174,46 @@ def _halve(down: Axis, across: Axis, rows: Array, y: Array) -> Route:
     What stands at odd pixels is not looked at.
     """
     pixel, width = rows.shape[3], across.size * rows.shape[3]
+    count = min(rows.shape[1], max(1, k.grain(CHUNK) // (2 * width)))
+    lines = min(down.out, max(1, k.grain(CHUNK) // (2 * width * count)))  # of the result, at a time
 
-    def pairs() -> Iterator[tuple[Array, int, slice]]:
-        """Each two rows of some images, flat: (2, numbers); which row of the result, and which images."""
-        count = max(1, k.grain(CHUNK) // (2 * width))
+    def parts() -> Iterator[tuple[slice, slice]]:
+        """Some lines of the result, and some images."""
         for first in range(0, rows.shape[1], count):
-            images = slice(first, min(first + count, rows.shape[1]))
-            for row in range(down.out):
-                yield rows[2 * row : 2 * row + 2, images].reshape(2, -1), row, images
+            for line in range(0, down.out, lines):
+                yield slice(line, min(line + lines, down.out)), slice(first, min(first + count, rows.shape[1]))
 
-    def even(row: Array) -> Array:
+    def pairs(source: Array, part: tuple[slice, slice]) -> Array:
+        """The two lines above each of the result, flat: (lines, 2, numbers)."""
+        line, images = part
+        return source[2 * line.start : 2 * line.stop, images].reshape(line.stop - line.start, 2, -1)
+
+    def even(flat: Array) -> Array:
         """The pixels that windows begin at."""
-        return row.reshape(-1, across.size, pixel)[:, : 2 * across.out : 2]
+        return flat.reshape(len(flat), -1, across.size, pixel)[:, :, : 2 * across.out : 2]
 
-    for two, row, images in pairs():
+    for part in parts():
+        two = pairs(rows, part)
         whole = k.empty(two.shape, y.dtype)
-        wide = whole[:, :-pixel]
-        k.maximum(two[:, :-pixel], two[:, pixel:], out=wide)
-        k.maximum(wide[0], wide[1], out=wide[0])
-        k.copy(even(whole[0]), out=y[row, images])
+        wide = whole[..., :-pixel]
+        k.maximum(two[..., :-pixel], two[..., pixel:], out=wide)
+        k.maximum(wide[:, 0], wide[:, 1], out=wide[:, 0])
+        k.copy(even(whole[:, 0]), out=y[part])
 
     def route(dy: Array, out: Array) -> None:
         k.fill(0, out[2 * down.out :])
         each: Array | None = None  # a result's gradient at its first pixel, 0 at odd ones
-        for two, row, images in pairs():
-            if each is None or each.size != two.shape[1]:
-                each = k.fill(0, k.empty(two.shape[1:], y.dtype))
-            k.copy(dy[row, images], out=even(each))
-            found, left, right = out[2 * row : 2 * row + 2, images].reshape(2, -1), two[:, :-pixel], two[:, pixel:]
-            k.fill(0, found[:, -pixel:])
-            here, there = found[:, :-pixel], found[:, pixel:]
+        for part in parts():
+            two, found = pairs(rows, part), pairs(out, part)
+            if each is None or each.shape != (len(two), two.shape[2]):
+                each = k.fill(0, k.empty((len(two), two.shape[2]), y.dtype))
+            k.copy(dy[part], out=even(each))
+            left, right, first = two[..., :-pixel], two[..., pixel:], each[:, :-pixel]
+            k.fill(0, found[..., -pixel:])
+            here, there = found[..., :-pixel], found[..., pixel:]
             wide = k.maximum(left, right)
-            k.multiply(each[:-pixel], k.greater(wide[1], wide[0]), out=here[1])
-            k.subtract(each[:-pixel], here[1], out=here[0])
+            k.multiply(first, k.greater(wide[:, 1], wide[:, 0]), out=here[:, 1])
+            k.subtract(first, here[:, 1], out=here[:, 0])
             moved = k.multiply(here, k.greater(right, left))
             k.subtract(here, moved, out=here)
             k.add(there, moved, out=there)
