@@ -46,7 +46,7 @@ def table(plan: "Plan", seconds: Sequence[float] | None = None) -> str:
 
 def save(plan: "Plan", path: "str | PathLike[str]", values: bool) -> None:
     """Write `plan`, whole."""
-    write_whole(path, json.dumps(_encoded(plan, values), separators=(",", ":")))
+    write_whole(path, json.dumps(encoded(plan, values), separators=(",", ":")))
 
 
 def load(path: "str | PathLike[str]") -> tuple[Any, ...]:
@@ -59,12 +59,13 @@ def load(path: "str | PathLike[str]") -> tuple[Any, ...]:
     except ValueError as error:
         raise PlanError(f"{os.fspath(path)} is no plan: it is not JSON ({error})") from error
     try:
-        return _decoded(found)
+        return decoded(found)
     except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
         raise PlanError(f"{os.fspath(path)} is no plan of format {FORMAT}: {error!r}") from error
 
 
-def _encoded(plan: "Plan", values: bool) -> dict[str, Any]:
+def encoded(plan: "Plan", values: bool = False) -> dict[str, Any]:
+    """For JSON."""
     return {
         "format": FORMAT,
         "arena": plan.arena_size,
@@ -105,7 +106,8 @@ def _encode(operand: Any) -> Any:
     raise PlanError(f"a plan with {operand!r} among its operands cannot be saved")
 
 
-def _decoded(found: dict[str, Any]) -> tuple[Any, ...]:
+def decoded(found: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments of Plan."""
     if found["format"] != FORMAT:
         raise ValueError(f"format {found['format']}")
     outer = [_decode_outer(entry) for entry in found["outer"]]

@@ -11,25 +11,29 @@ import numpy as np
 from .. import blas
 from .. import kernels as k
 from ..blas import threads as workers
-from ..errors import ArgumentError
+from ..errors import ArgumentError, PlanError
 from ..kernels import Array
 from ..optim import Optimizer, clip_grad_norm_
 from ..plan import Capture, Plan, View, capture
+from ..plan.elsewhere import Elsewhere
 from ..tensor import Tensor
 
 ROUNDS = 3  # replays of each strategy before one is chosen
+LONG = 1e-3  # seconds that a step takes at least, for other processes to be worth starting
 
 
 class Step:
     """`step(x, y, …)` makes one training step on a batch and returns its loss.
 
     `loss(x, y, …)` goes forward and returns the mean loss of the batch; the rest is captured and replayed. With more than
-    one thread there are two strategies, and for each batch size the faster one is found by measuring: products on BLAS
-    threads; or as many parts of the batch as there are threads, each a plan of its own on one BLAS thread, whose gradients
-    are added. The latter is not offered to a network that keeps statistics of the batch, draws at random, or does other
-    things in training than in use. `strategies` tells what was chosen; `threads` is what the library in force has if not given.
+    one thread there are three strategies, and for each batch size the fastest is found by measuring: "blas", products on BLAS
+    threads; "parts", as many parts of the batch as there are threads, each a plan of its own on one BLAS thread, whose
+    gradients are added; "processes", the same with every part but the first in a process of its own (Linux only), where
+    Python's lock is not shared. Parts are not offered to a network that keeps statistics of the batch, draws at random, or
+    does other things in training than in use. `strategies` tells what was chosen; `threads` is what the library in force has if
+    not given.
 
-    The two round differently: `strategy="blas"` does not measure, so that another run gives the same bits. Gradients of
+    They round differently: `strategy="blas"` does not measure, so that another run gives the same bits. Gradients of
     `accumulate` batches are averaged for one update; `clip_norm` limits their norm before it.
     """
 
@@ -60,7 +64,15 @@ class Step:
             self.strategies.pop(key, None)
         if parts is not None and key not in self.strategies:
             self.strategies[key] = self._faster(parts, arrays, count)
-        loss = parts(arrays) if parts is not None and self.strategies[key] == "parts" else self._on_blas(arrays, count)
+        loss = None
+        if parts is not None and self.strategies[key] != "blas" and not (parts.others and k.observing()):
+            try:
+                loss = parts(arrays)
+            except PlanError:  # another process has ended
+                del self._parts[key]
+                self.strategies[key] = "blas"
+        if loss is None:
+            loss = self._on_blas(arrays, count)
         self._waiting += 1
         if self._waiting == self.accumulate:
             self.flush()
@@ -111,20 +123,30 @@ class Step:
         self._parts[key] = _Parts(self, arrays, count)
 
     def _faster(self, parts: "_Parts", arrays: Sequence[Array], count: int) -> str:
-        """Measure both; gradients are all that a replay writes."""
-        best = {}
-        for name, run in (("blas", partial(self._on_blas, arrays, count)), ("parts", partial(parts, arrays))):
-            times = []
-            for _ in range(ROUNDS):
-                start = time.perf_counter()
-                run()
-                times.append(time.perf_counter() - start)
-            best[name] = min(times)
-        return min(best, key=lambda name: best[name])
+        """Measure all; gradients are all that a replay writes."""
+        best = {"blas": _shortest(partial(self._on_blas, arrays, count)), "parts": _shortest(partial(parts, arrays))}
+        if best["blas"] > LONG and parts.depart():
+            best["processes"] = _shortest(partial(parts, arrays))
+        chosen = min(best, key=lambda name: best[name])
+        if chosen != "processes":
+            parts.come_back()
+        return chosen
+
+
+def _shortest(run: Callable[[], object]) -> float:
+    """Seconds."""
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 class _Parts:
     """A plan for each part of the batch; the first writes the gradients themselves, the others gradients of their own."""
+
+    others: Sequence[Elsewhere] = ()  # where the plans but for the first are, if not here
 
     def __init__(self, step: Step, arrays: Sequence[Array], count: int) -> None:
         self.parameters = [p for p in step.optimizer.parameters if not p.fresh]
@@ -134,6 +156,7 @@ class _Parts:
         self.slices = [slice(a, b) for a, b in pairwise(edges)]
         self.shares = [(part.stop - part.start) / size for part in self.slices]
         self.sums: list[tuple[Array, Array]] = []
+        self._twins: dict[int, Array] = {}  # of arrays here, by their ids: those that other processes write
         self.plans: list[Plan] = []
         originals = [p._gradient for p in self.parameters]
         try:
@@ -147,16 +170,41 @@ class _Parts:
 
     def __call__(self, arrays: Sequence[Array]) -> Tensor:
         library = blas.current()
+        here = self.plans[:1] if self.others else self.plans
+        for inputs, part in zip([*(plan.inputs for plan in here), *(other.inputs for other in self.others)], self.slices):
+            for held, x in zip(inputs, arrays):
+                np.copyto(held, x[part])
+        for other in self.others:
+            other.start()
         with library.limited(1):
-            for plan, part in zip(self.plans, self.slices):
-                for held, x in zip(plan.inputs, arrays):
-                    np.copyto(held, x[part])
+            for plan in here:
                 plan.follow()
-            workers.parallel([partial(_replay, library, plan) for plan in self.plans])
+            workers.parallel([partial(_replay, library, plan) for plan in here])
+        losses = [*(plan.result.data for plan in here), *(other.finish() for other in self.others)]
         for total, more in self.sums:
-            k.add(total, more, out=total)
-        losses = [plan.result.data for plan in self.plans]
+            k.add(total, self._twins.get(id(more), more), out=total)
         return Tensor(np.array(sum(loss * share for loss, share in zip(losses, self.shares)), losses[0].dtype))
+
+    def depart(self) -> bool:
+        """Start a process for each plan but the first; False where that cannot be, or where somebody watches the calls."""
+        library = blas.current()
+        if k.observing() is not None:
+            return False
+        try:
+            self.others = [Elsewhere(plan, library) for plan in self.plans[1:]]
+        except (PlanError, OSError):
+            return False
+        for plan, other in zip(self.plans[1:], self.others):
+            for outer in plan.outer:
+                self._twins[id(outer.array)] = other.twin(outer.array)
+        return True
+
+    def come_back(self) -> None:
+        """End them."""
+        for other in self.others:
+            other.close()
+        self.others = ()
+        self._twins.clear()
 
     @property
     def stale(self) -> bool:

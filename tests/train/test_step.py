@@ -1,11 +1,15 @@
 """A training step on one thread and on several: the same losses, whichever strategy is chosen."""
 
+import gc
+import os
+
 import numpy as np
 import pytest
 
 import mlkit
 from mlkit import blas, nn, ops, optim
-from mlkit.errors import ArgumentError
+from mlkit.errors import ArgumentError, PlanError
+from mlkit.plan.elsewhere import Elsewhere
 from mlkit.train import Step
 
 
@@ -21,7 +25,10 @@ def losses(threads, more=(), strategy=None, batch=7):
     for number in range(6):
         x, y = rng.standard_normal((batch, 1, 8, 8), dtype=np.float32), rng.integers(0, 3, batch)
         if strategy and number == 1 and step._parts:
-            step.strategies[next(iter(step._parts))] = strategy
+            key, parts = next(iter(step._parts.items()))
+            step.strategies[key] = strategy
+            if strategy == "processes" and not parts.depart():
+                pytest.skip("memory cannot be shared with another process here")
         found.append(step(x, y).item())
     return found, step
 
@@ -47,7 +54,7 @@ def test_one_thread_is_the_captured_step():
 
 
 @adjustable()
-@pytest.mark.parametrize("strategy", ["parts", "blas", None])
+@pytest.mark.parametrize("strategy", ["parts", "processes", "blas", None])
 @pytest.mark.parametrize("batch", [2, 7])
 def test_parts_of_a_batch_make_the_step_of_the_whole(strategy, batch):
     alone, _ = losses(1, batch=batch)
@@ -56,6 +63,81 @@ def test_parts_of_a_batch_make_the_step_of_the_whole(strategy, batch):
     assert step.strategies
     if strategy:
         assert list(step.strategies.values()) == [strategy]
+
+
+@adjustable()
+def test_processes_make_the_bits_of_threads_and_end_with_the_step():
+    in_threads, _ = losses(2, strategy="parts")
+    in_processes, step = losses(2, strategy="processes")
+    assert in_processes == in_threads
+    [parts] = step._parts.values()
+    process = parts.others[0]._process
+    assert process.poll() is None
+    del parts, step
+    gc.collect()
+    assert process.poll() == 0
+
+
+@adjustable()
+def test_a_process_that_was_killed_is_done_without():
+    expected, _ = losses(1)
+    mlkit.manual_seed(3)
+    model = network()
+    step = Step(lambda x, y: ops.cross_entropy(model(x), y), optim.Adam(model.parameters(), lr=0.01), 2)
+    rng, found = np.random.default_rng(1), []
+    for number in range(6):
+        x, y = rng.standard_normal((7, 1, 8, 8), dtype=np.float32), rng.integers(0, 3, 7)
+        if number == 1:
+            key, parts = next(iter(step._parts.items()))
+            step.strategies[key] = "processes"
+            if not parts.depart():
+                pytest.skip("memory cannot be shared with another process here")
+        if number == 3:
+            parts.others[0]._process.kill()
+        found.append(step(x, y).item())
+    assert np.allclose(found, expected, rtol=1e-5)
+    assert step.strategies[key] == "blas"
+
+
+@adjustable()
+def test_who_watches_the_calls_sees_all_of_them():
+    x, y, work = np.zeros((7, 1, 8, 8), np.float32), np.zeros(7, int), []
+    for step in (losses(1)[1], losses(2, strategy="processes")[1]):
+        with blas.recording() as log:
+            step(x, y)
+        work.append(sum(call.flops for call in log))
+    assert work[0] == work[1]
+    assert next(iter(step._parts.values())).others  # they wait for the next step
+
+
+@adjustable()
+def test_a_child_of_this_program_leaves_the_processes_alone():
+    _, step = losses(2, strategy="processes")
+    x, y = np.zeros((7, 1, 8, 8), np.float32), np.zeros(7, int)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:  # pragma: no cover
+        try:
+            os.write(
+                writing, b"1" if np.isfinite(step(x, y).item()) and step.strategies[next(iter(step.strategies))] == "blas" else b"0"
+            )
+        finally:
+            os._exit(0)
+    os.close(writing)
+    assert os.read(reading, 1) == b"1"
+    os.close(reading)
+    os.waitpid(child, 0)
+    assert np.isfinite(step(x, y).item())
+    assert list(step.strategies.values()) == ["processes"]
+
+
+def test_a_plan_that_draws_cannot_be_replayed_elsewhere():
+    mlkit.manual_seed(3)
+    layer = nn.Dropout(0.5)
+    run = mlkit.capture(lambda x: ops.sum(layer(x)))
+    run(np.ones((4, 5), np.float32))
+    with pytest.raises(PlanError, match="cannot be saved"):
+        Elsewhere(run.plan, blas.current())
 
 
 @adjustable()

@@ -1,0 +1,159 @@
+"""A plan in a process of its own. Memory that outlives a step – parameters, gradients, inputs – is shared with it.
+
+Python's lock lets one thread at a time say what is called next; a second process has a lock of its own. The plan is sent as
+data, as it would be saved; what runs there is `main`.
+"""
+
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import weakref
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import blas
+from ..errors import LibraryNotFound, PlanError
+from ..kernels import Array
+from . import arena, trace
+from .capture import Outer
+from .plan import Plan
+
+READY, GO = b"r", b"g"
+CHANGING = ("parameter", "state")  # roles of what is sent before each replay
+
+
+class Elsewhere:
+    """The twin of a plan in another process, with the same library on one thread.
+
+    `inputs` are the arrays to fill; `start()` sends parameters and lets it run, `finish()` waits, and returns what the plan
+    returns, one array; `twin(array)` is what it has in the place of an outer array of the plan, a gradient say.
+    PlanError if it cannot be started, cannot be written down, or has ended.
+    """
+
+    def __init__(self, plan: Plan, library: blas.Library) -> None:
+        if not hasattr(os, "memfd_create") or not sys.executable:
+            raise PlanError("memory can be shared with another process of Python under Linux only")
+        self._outer, result = plan.outer, plan.result.data
+        described = json.dumps(trace.encoded(plan))
+        places, size = _places([outer.array for outer in self._outer] + [result])
+        descriptor = os.memfd_create("mlkit")
+        os.truncate(descriptor, size)
+        self._memory = mmap.mmap(descriptor, size)
+        *self._twins, self._result = (
+            np.frombuffer(self._memory, array.dtype, array.size, place).reshape(array.shape)
+            for array, place in zip([*(outer.array for outer in self._outer), result], places)
+        )
+        for twin, outer in zip(self._twins, self._outer):
+            twin[...] = outer.array
+        self.inputs = [self.twin(x) for x in plan.inputs]
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", f"from {__name__} import main; main({descriptor})"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[descriptor],
+            env={**os.environ, "MLKIT_BLAS": _name(library), "MLKIT_THREADS": "1", "PYTHONPATH": _path()},
+        )
+        os.close(descriptor)
+        self._owner = os.getpid()
+        self._finalizer = weakref.finalize(self, _end, self._process, self._owner)
+        self._send(described.encode() + b"\n")
+        self._receive()
+
+    def twin(self, array: Array) -> Array:
+        """The array in shared memory that stands for an outer one of the plan."""
+        return next(twin for twin, outer in zip(self._twins, self._outer) if outer.array is array)
+
+    def start(self) -> None:
+        """Let it replay the plan, with what parameters hold now."""
+        for twin, outer in zip(self._twins, self._outer):
+            if outer.role in CHANGING:
+                twin[...] = outer.array
+        self._send(GO)
+
+    def finish(self) -> Array:
+        """Wait for the end of the replay; what it returned, until the next."""
+        self._receive()
+        return self._result
+
+    def close(self) -> None:
+        """End the process."""
+        self._finalizer()
+
+    def _send(self, words: bytes) -> None:
+        if os.getpid() != self._owner:
+            raise PlanError("the process that replays the plan belongs to the program that this one was forked from")
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(words)
+            self._process.stdin.flush()
+        except OSError:
+            self._lost()
+
+    def _receive(self) -> None:
+        assert self._process.stdout is not None
+        if os.read(self._process.stdout.fileno(), 1) != READY:
+            self._lost()
+
+    def _lost(self) -> None:
+        self.close()
+        raise PlanError(f"the process that replays the plan has ended with exit code {self._process.returncode}")
+
+
+def main(descriptor: int) -> None:
+    """Replay the plan whose description comes first, once for each GO; end with the input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the other's, who then ends this one
+    memory = mmap.mmap(descriptor, 0)
+    calls, offsets, size, outer, _, result, places = trace.decoded(json.loads(sys.stdin.buffer.readline()))
+    shapes = [np.empty(result.shape, result.dtype)]
+    starts, _ = _places([*(part.array for part in outer), *shapes])
+    shared = [np.frombuffer(memory, x.dtype, x.size, start).reshape(x.shape) for x, start in
+              zip([*(part.array for part in outer), *shapes], starts)]  # fmt: skip
+    found = shared.pop()
+    plan = Plan(calls, offsets, size, [Outer(x, part.role) for x, part in zip(shared, outer)], (), result, places)
+    answers = sys.stdout.fileno()
+    os.write(answers, READY)
+    while sys.stdin.buffer.read(1) == GO:
+        found[...] = plan.follow()()
+        os.write(answers, READY)
+
+
+def _places(arrays: Sequence[Array]) -> tuple[list[int], int]:
+    """Where each array begins, and the bytes of all."""
+    places, end = [], 0
+    for array in arrays:
+        places.append(end)
+        end += -(-max(array.nbytes, 1) // arena.ALIGNMENT) * arena.ALIGNMENT
+    return places, end
+
+
+def _name(library: blas.Library) -> str:
+    """By which another process finds it."""
+    try:
+        return library.name if blas.find(library.name).path == library.path else library.path
+    except LibraryNotFound:
+        return library.path
+
+
+def _path() -> str:
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+
+
+def _end(process: "subprocess.Popen[bytes]", owner: int) -> None:
+    if os.getpid() != owner:
+        return
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            try:
+                stream.close()
+            except OSError:
+                continue  # what was not sent yet has no reader
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
