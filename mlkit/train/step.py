@@ -65,7 +65,7 @@ class Step:
         if parts is not None and key not in self.strategies:
             self.strategies[key] = self._faster(parts, arrays, count)
         loss = None
-        if parts is not None and self.strategies[key] != "blas" and not (parts.others and k.observing()):
+        if parts is not None and self.strategies[key] != "blas" and not (parts.others and k.observing() is not None):
             try:
                 loss = parts(arrays)
             except PlanError:  # another process has ended
