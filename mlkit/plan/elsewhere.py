@@ -7,9 +7,11 @@ data, as it would be saved; what runs there is `main`.
 import json
 import mmap
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Sequence
 
@@ -23,6 +25,7 @@ from .capture import Outer
 from .plan import Plan
 
 READY, GO = b"r", b"g"
+AWAKE = 5e-4  # seconds of waiting without sleep: whoever sleeps wakes up some hundredths of a millisecond late
 CHANGING = ("parameter", "state")  # roles of what is sent before each replay
 
 
@@ -95,7 +98,7 @@ class Elsewhere:
 
     def _receive(self) -> None:
         assert self._process.stdout is not None
-        if os.read(self._process.stdout.fileno(), 1) != READY:
+        if _awaited(self._process.stdout.fileno()) != READY:
             self._lost()
 
     def _lost(self) -> None:
@@ -116,9 +119,17 @@ def main(descriptor: int) -> None:
     plan = Plan(calls, offsets, size, [Outer(x, part.role) for x, part in zip(shared, outer)], (), result, places)
     answers = sys.stdout.fileno()
     os.write(answers, READY)
-    while sys.stdin.buffer.read(1) == GO:
+    while _awaited(sys.stdin.fileno()) == GO:
         found[...] = plan.follow()()
         os.write(answers, READY)
+
+
+def _awaited(descriptor: int) -> bytes:
+    """The next byte; none at the end."""
+    end = time.perf_counter() + AWAKE
+    while not select.select([descriptor], [], [], 0)[0] and time.perf_counter() < end:
+        pass
+    return os.read(descriptor, 1)
 
 
 def _places(arrays: Sequence[Array]) -> tuple[list[int], int]:
