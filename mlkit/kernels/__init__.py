@@ -71,6 +71,7 @@ from .numeric import (
     take,
     tanh,
 )
+from .parted import ALIKE, Exchange, counted, followed, over_batch, part_of_batch, summed_over_parts, whole_batch
 
 
 def generation() -> int:
@@ -79,10 +80,12 @@ def generation() -> int:
 
 
 __all__ = [
+    "ALIKE",
     "KERNELS",
     "Array",
     "Axes",
     "Bound",
+    "Exchange",
     "Kernel",
     "Observer",
     "Place",
@@ -102,6 +105,7 @@ __all__ = [
     "composite",
     "copy",
     "copysign",
+    "counted",
     "counting",
     "dense",
     "divide",
@@ -112,6 +116,7 @@ __all__ = [
     "expm1",
     "fill",
     "flops",
+    "followed",
     "generation",
     "grain",
     "greater",
@@ -136,6 +141,8 @@ __all__ = [
     "negative",
     "observe_everywhere",
     "observing",
+    "over_batch",
+    "part_of_batch",
     "place",
     "power",
     "reciprocal",
@@ -150,6 +157,8 @@ __all__ = [
     "square",
     "subtract",
     "sum",
+    "summed_over_parts",
     "take",
     "tanh",
+    "whole_batch",
 ]

@@ -42,7 +42,7 @@ class _BatchNorm(Module):
         momentum: Any = self.momentum
         if training and self.num_batches_tracked is not None:
             count = self.num_batches_tracked.data
-            k.add(count, k.scalar(1, count.dtype), out=count)
+            k.call(k.counted, count)
             if momentum is None:  # the mean of all batches
                 momentum = k.reciprocal(k.copy(count, dtype=x.dtype))
         running = [None if r is None else r.data for r in (self.running_mean, self.running_var)]

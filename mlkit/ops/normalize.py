@@ -1,6 +1,6 @@
 """Normalisation: numbers made to have mean 0 and variance 1 – over the batch, the features, or groups of channels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -32,11 +32,12 @@ def batch_norm(
     others = None if residual is None else _same_rows(x, residual)
     batch = training or running_mean is None or running_var is None
     function = FUSED[activation] if activation else None
+    size = k.whole_batch(len(rows))
     if batch:
         mean, var, centred = _statistics(rows)
         if training and running_mean is not None and running_var is not None:
             _follow(running_mean, mean, momentum)
-            unbiased = k.multiply(var, k.scalar(len(rows) / max(1, len(rows) - 1), x.dtype))
+            unbiased = k.multiply(var, k.scalar(size / max(1, size - 1), x.dtype))
             _follow(running_var, unbiased, momentum)
     else:
         mean, var, centred = running_mean, running_var, rows  # type: ignore[assignment]  # there are such
@@ -69,9 +70,10 @@ def batch_norm(
 
         def dx(out: Array | None) -> Array:
             found = k.empty(rows.shape, x.dtype)
-            share = k.scalar(-1 / len(rows), x.dtype)
-            slope = k.multiply(k.multiply(product, share), k.square(inverse))
-            longs = _long(rows, scale, slope, k.multiply(dbias, share))
+            share = k.scalar(-1 / size, x.dtype)
+            products, dbiases = _over_batch(product, dbias) if batch else (product, dbias)
+            slope = k.multiply(k.multiply(products, share), k.square(inverse))
+            longs = _long(rows, scale, slope, k.multiply(dbiases, share))
             for source, middle, target in zip(_blocks(dz), _blocks(centred), _blocks(found)):
                 if batch:
                     k.add(k.multiply(middle, longs[1], out=target), longs[2], out=target)
@@ -165,20 +167,28 @@ def group_norm(x: Array, weight: Array | None, bias: Array | None, num_groups: i
 
 def _statistics(rows: Array) -> tuple[Array, Array, Array]:
     """(mean, variance, rows less the mean), for each column."""
-    share = k.row(1 / len(rows), len(rows), rows.dtype)
-    mean, var = gemv(rows.T, share), k.empty(rows.shape[1:], rows.dtype)
+    share = k.row(1 / k.whole_batch(len(rows)), len(rows), rows.dtype)
+    mean, var = k.over_batch(gemv(rows.T, share)), k.empty(rows.shape[1:], rows.dtype)
     centred, (long_mean,) = k.empty(rows.shape, rows.dtype), _long(rows, mean)
     for number, (source, target) in enumerate(zip(_blocks(rows), _blocks(centred))):
         k.subtract(source, long_mean, out=target)
         squares = k.square(target).reshape(-1, rows.shape[1])
         gemv(squares.T, share[: len(squares)], out=var, beta=float(number > 0))
-    return mean, var, centred
+    return mean, k.over_batch(var), centred
+
+
+def _over_batch(*sums: Array) -> Sequence[Array]:
+    """Some sums over all parts of the batch, exchanged at once."""
+    if k.whole_batch(1) == 1:
+        return sums
+    together = k.empty((len(sums), *sums[0].shape), sums[0].dtype)
+    for one, place in zip(sums, together):
+        k.copy(one, out=place)
+    return list(k.over_batch(together))
 
 
 def _follow(running: Array, now: Array, momentum: float | Array) -> None:
-    step = k.subtract(now, running)
-    k.multiply(step, momentum if isinstance(momentum, np.ndarray) else k.scalar(momentum, now.dtype), out=step)
-    k.add(running, step, out=running)
+    k.call(k.followed, now, momentum if isinstance(momentum, np.ndarray) else k.scalar(momentum, now.dtype), running)
 
 
 def _channel_rows(x: Array, weight: Array | None, bias: Array | None) -> Array:

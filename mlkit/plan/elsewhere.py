@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import blas
+from .. import kernels as k
 from ..errors import LibraryNotFound, PlanError
 from ..kernels import Array
 from . import arena, trace
@@ -30,7 +31,7 @@ CHANGING = ("parameter", "state")  # roles of what is sent before each replay
 
 
 class Elsewhere:
-    """The twin of a plan in another process, with the same library on one thread.
+    """The twin of a plan in another process, with the same library on one thread, on a part of the same batch.
 
     `inputs` are the arrays to fill; `start()` sends parameters and lets it run, `finish()` waits, and returns what the plan
     returns, one array; `twin(array)` is what it has in the place of an outer array of the plan, a gradient say.
@@ -82,6 +83,18 @@ class Elsewhere:
         self._receive()
         return self._result
 
+    def send(self, a: Array) -> None:
+        """Numbers that the replay waits for, in the middle of it."""
+        self._send(a.tobytes())
+
+    def receive(self, a: Array) -> Array:
+        """As many of its numbers as `a` has."""
+        assert self._process.stdout is not None
+        content = _awaited(self._process.stdout.fileno(), a.nbytes)
+        if len(content) < a.nbytes:
+            self._lost()
+        return np.frombuffer(content, a.dtype).reshape(a.shape)
+
     def close(self) -> None:
         """End the process."""
         self._finalizer()
@@ -117,19 +130,30 @@ def main(descriptor: int) -> None:
               zip([*(part.array for part in outer), *shapes], starts)]  # fmt: skip
     found = shared.pop()
     plan = Plan(calls, offsets, size, [Outer(x, part.role) for x, part in zip(shared, outer)], (), result, places)
-    answers = sys.stdout.fileno()
+    asked, answers = sys.stdin.fileno(), sys.stdout.fileno()
+
+    def exchange(a: Array) -> None:
+        os.write(answers, a.tobytes())
+        a[...] = np.frombuffer(_awaited(asked, a.nbytes), a.dtype).reshape(a.shape)
+
     os.write(answers, READY)
-    while _awaited(sys.stdin.fileno()) == GO:
-        found[...] = plan.follow()()
-        os.write(answers, READY)
+    with k.part_of_batch(1.0, exchange):
+        while _awaited(asked) == GO:
+            found[...] = plan.follow()()
+            os.write(answers, READY)
 
 
-def _awaited(descriptor: int) -> bytes:
-    """The next byte; none at the end."""
-    end = time.perf_counter() + AWAKE
-    while not select.select([descriptor], [], [], 0)[0] and time.perf_counter() < end:
-        pass
-    return os.read(descriptor, 1)
+def _awaited(descriptor: int, count: int = 1) -> bytes:
+    """The next bytes; fewer at the end."""
+    end, found = time.perf_counter() + AWAKE, b""
+    while len(found) < count:
+        while not select.select([descriptor], [], [], 0)[0] and time.perf_counter() < end:
+            pass
+        more = os.read(descriptor, count - len(found))
+        if not more:
+            break
+        found += more
+    return found
 
 
 def _places(arrays: Sequence[Array]) -> tuple[list[int], int]:

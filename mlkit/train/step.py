@@ -1,7 +1,8 @@
 """A training step on all the threads that it may have: BLAS threads, or parts of the batch side by side."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -29,9 +30,9 @@ class Step:
     one thread there are three strategies, and for each batch size the fastest is found by measuring: "blas", products on BLAS
     threads; "parts", as many parts of the batch as there are threads, each a plan of its own on one BLAS thread, whose
     gradients are added; "processes", the same with every part but the first in a process of its own (Linux only), where
-    Python's lock is not shared. Parts are not offered to a network that keeps statistics of the batch, draws at random, or
-    does other things in training than in use. `strategies` tells what was chosen; `threads` is what the library in force has if
-    not given.
+    Python's lock is not shared. What batch normalisation wants to know of the whole batch is exchanged between processes, so
+    "parts" is not offered then; neither is to a network that draws at random, as dropout does. `strategies` tells what was
+    chosen; `threads` is what the library in force has if not given.
 
     They round differently: `strategy="blas"` does not measure, so that another run gives the same bits. Gradients of
     `accumulate` batches are averaged for one update; `clip_norm` limits their norm before it.
@@ -56,7 +57,7 @@ class Step:
     def __call__(self, *inputs: Any) -> Tensor:
         arrays = [x.data if isinstance(x, Tensor) else np.asarray(x) for x in inputs]
         count = (blas.current().threads or 1) if self.threads is None else self.threads
-        key = *((x.shape, x.dtype) for x in arrays), count, blas.current().name
+        key = self._key(arrays, count)
         parts = self._parts.get(key)
         if parts is not None and parts.stale:
             parts = None
@@ -76,9 +77,15 @@ class Step:
         self._waiting += 1
         if self._waiting == self.accumulate:
             self.flush()
-        if key not in self.strategies:
+        key = self._key(arrays, count)  # which only the first step finds out
+        if key not in self.strategies and key not in self._parts:
             self._prepare(key, arrays, count)
         return loss
+
+    def _key(self, arrays: Sequence[Array], count: int) -> tuple[Any, ...]:
+        """What a strategy is chosen for: shapes, threads, library, and the modes of layers."""
+        relied = (getattr(owner, name) for owner, name in self._whole.relied.values())
+        return *((x.shape, x.dtype) for x in arrays), count, blas.current().name, *relied
 
     def flush(self) -> None:
         """Make the update that gradients wait for, if any do."""
@@ -112,7 +119,7 @@ class Step:
         if (
             count < 2 or self.strategy == "blas" or self.accumulate > 1
             or len(sizes) != 1 or min(sizes) < count or not blas.current().report.adjustable
-            or plan is None or self._whole.eager or self._whole.relied or _has_state(plan)
+            or plan is None or self._whole.eager or _draws_or_keeps(plan)
         ):  # fmt: skip
             self.strategies[key] = "blas"
             return
@@ -123,10 +130,13 @@ class Step:
         self._parts[key] = _Parts(self, arrays, count)
 
     def _faster(self, parts: "_Parts", arrays: Sequence[Array], count: int) -> str:
-        """Measure all; gradients are all that a replay writes."""
-        best = {"blas": _shortest(partial(self._on_blas, arrays, count)), "parts": _shortest(partial(parts, arrays))}
-        if best["blas"] > LONG and parts.depart():
-            best["processes"] = _shortest(partial(parts, arrays))
+        """Measure all, and put back what they changed but gradients."""
+        with _unchanged(self._whole.plan):
+            best = {"blas": _shortest(partial(self._on_blas, arrays, count))}
+            if not parts.joined:
+                best["parts"] = _shortest(partial(parts, arrays))
+            if best["blas"] > LONG and parts.depart():
+                best["processes"] = _shortest(partial(parts, arrays))
         chosen = min(best, key=lambda name: best[name])
         if chosen != "processes":
             parts.come_back()
@@ -160,13 +170,15 @@ class _Parts:
         self.plans: list[Plan] = []
         originals = [p._gradient for p in self.parameters]
         try:
-            for number, (part, share) in enumerate(zip(self.slices, self.shares)):
-                if number:
-                    self._redirect(stores)
-                self.plans.append(_captured(step, [x[part] for x in arrays], share))
+            with _unchanged(step._whole.plan):
+                for number, (part, share) in enumerate(zip(self.slices, self.shares)):
+                    if number:
+                        self._redirect(stores)
+                    self.plans.append(_captured(step, [x[part] for x in arrays], share))
         finally:
             for p, gradient in zip(self.parameters, originals):
                 p._gradient, p.fresh = gradient, False
+        self.joined = any(kernel is k.summed_over_parts for kernel, _ in self.plans[0].calls)
 
     def __call__(self, arrays: Sequence[Array]) -> Tensor:
         library = blas.current()
@@ -176,7 +188,7 @@ class _Parts:
                 np.copyto(held, x[part])
         for other in self.others:
             other.start()
-        with library.limited(1):
+        with library.limited(1), k.part_of_batch(1.0, self._exchange):
             for plan in here:
                 plan.follow()
             workers.parallel([partial(_replay, library, plan) for plan in here])
@@ -206,6 +218,13 @@ class _Parts:
         self.others = ()
         self._twins.clear()
 
+    def _exchange(self, a: Array) -> None:
+        """Make `a` the sum of those that all parts have in its place, here and there."""
+        for other in self.others:
+            a += other.receive(a)
+        for other in self.others:
+            other.send(a)
+
     @property
     def stale(self) -> bool:
         """Whether parameters were moved since."""
@@ -223,20 +242,34 @@ class _Parts:
 def _captured(step: Step, arrays: Sequence[Array], share: float) -> Plan:
     """Forward and backward of one part, whose mean counts `share` in the whole one."""
     held = [k.keep(np.array(x, order="C"), "input") for x in arrays]
-    with blas.using(threads=1), k.long_calls(), Capture() as log:
+    with blas.using(threads=1), k.long_calls(), k.part_of_batch(share), Capture() as log:
         step.optimizer.zero_grad()
         loss = step.loss(*held)
         loss.backward(Tensor(k.scalar(share, loss.dtype)))
     return Plan.of(log, held, loss)
 
 
-def _has_state(plan: Plan) -> bool:
-    """Whether a call draws at random, or writes state: parts of a batch would have to share that."""
+def _draws_or_keeps(plan: Plan) -> bool:
+    """Whether a call draws at random, or writes state that parts of a batch would not have alike."""
     return any(
-        any(isinstance(x, np.random.Generator) for x in operands)
-        or (isinstance(operands[-1], View) and operands[-1].buffer < 0 and plan.outer[-1 - operands[-1].buffer].role == "state")
-        for _, operands in plan.calls
+        any(isinstance(x, np.random.Generator) for x in operands) or (_is_state(plan, operands[-1]) and kernel not in k.ALIKE)
+        for kernel, operands in plan.calls
     )
+
+
+def _is_state(plan: Plan, operand: Any) -> bool:
+    return isinstance(operand, View) and operand.buffer < 0 and plan.outer[-1 - operand.buffer].role == "state"
+
+
+@contextmanager
+def _unchanged(plan: Plan | None) -> Iterator[None]:
+    """State that the plan uses is afterwards as it was before."""
+    before = [(outer.array, outer.array.copy()) for outer in plan.outer if outer.role == "state"] if plan else []
+    try:
+        yield
+    finally:
+        for array, copy in before:
+            array[...] = copy
 
 
 def _replay(library: blas.Library, plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,10 +18,13 @@ def network(*more):
     return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), *more, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 16, 3))
 
 
-def losses(threads, more=(), strategy=None, batch=7):
+ADAM = partial(optim.Adam, lr=0.01)
+
+
+def losses(threads, more=(), strategy=None, batch=7, optimizer=ADAM):
     mlkit.manual_seed(3)
     model = network(*more)
-    step = Step(lambda x, y: ops.cross_entropy(model(x), y), optim.Adam(model.parameters(), lr=0.01), threads)
+    step = Step(lambda x, y: ops.cross_entropy(model(x), y), optimizer(model.parameters()), threads)
     rng, found = np.random.default_rng(1), []
     for number in range(6):
         x, y = rng.standard_normal((batch, 1, 8, 8), dtype=np.float32), rng.integers(0, 3, batch)
@@ -141,9 +145,42 @@ def test_a_plan_that_draws_cannot_be_replayed_elsewhere():
 
 
 @adjustable()
-@pytest.mark.parametrize("layer", [lambda: nn.BatchNorm2d(4), lambda: nn.Dropout(0.2)])
-def test_what_parts_would_change_is_not_parted(layer):
-    _, step = losses(2, [layer()])
+@pytest.mark.parametrize("more", [{}, {"momentum": None}, {"track_running_stats": False}, {"affine": False}])
+@pytest.mark.parametrize("batch", [4, 7])
+def test_processes_tell_each_other_what_batch_normalisation_wants_to_know(more, batch):
+    """The same losses and running statistics as those of the whole batch."""
+    found, layers = [], [nn.BatchNorm2d(4, **more) for _ in range(2)]
+    for threads, layer in zip((1, 2), layers):
+        # not Adam, which makes steps of the noise that the gradient of a bias before a normalisation is
+        optimizer = partial(optim.SGD, lr=0.1, momentum=0.9)
+        found.append(losses(threads, [layer], "processes" if threads > 1 else None, batch, optimizer)[0])
+    assert np.allclose(*found, rtol=1e-4)
+    one, other = (layer.state_dict() for layer in layers)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert np.allclose(value, other[name], rtol=1e-3, atol=1e-5), name
+
+
+@adjustable()
+def test_parts_in_threads_are_not_offered_to_batch_normalisation():
+    _, step = losses(2, [nn.BatchNorm2d(4)])
+    assert all(parts.joined for parts in step._parts.values())
+    assert "parts" not in step.strategies.values()
+
+
+@adjustable()
+def test_a_process_that_was_killed_in_an_exchange_is_done_without():
+    _, step = losses(2, [nn.BatchNorm2d(4)], strategy="processes")
+    [parts] = step._parts.values()
+    parts.others[0]._process.kill()
+    x, y = np.random.default_rng(1).standard_normal((7, 1, 8, 8), dtype=np.float32), np.arange(7) % 3
+    assert np.isfinite(step(x, y).item())
+    assert set(step.strategies.values()) == {"blas"}
+
+
+@adjustable()
+def test_what_parts_would_change_is_not_parted():
+    _, step = losses(2, [nn.Dropout(0.2)])
     assert not step._parts
     assert list(step.strategies.values()) == ["blas"]
 
