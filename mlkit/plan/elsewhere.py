@@ -4,6 +4,7 @@ Python's lock lets one thread at a time say what is called next; a second proces
 data, as it would be saved; what runs there is `main`.
 """
 
+import contextlib
 import json
 import mmap
 import os
@@ -134,10 +135,13 @@ def main(descriptor: int) -> None:
 
     def exchange(a: Array) -> None:
         os.write(answers, a.tobytes())
-        a[...] = np.frombuffer(_awaited(asked, a.nbytes), a.dtype).reshape(a.shape)
+        content = _awaited(asked, a.nbytes)
+        if len(content) < a.nbytes:
+            raise SystemExit  # nobody waits for the rest
+        a[...] = np.frombuffer(content, a.dtype).reshape(a.shape)
 
     os.write(answers, READY)
-    with k.part_of_batch(1.0, exchange):
+    with contextlib.suppress(BrokenPipeError), k.part_of_batch(1.0, exchange):
         while _awaited(asked) == GO:
             found[...] = plan.follow()()
             os.write(answers, READY)
@@ -146,8 +150,10 @@ def main(descriptor: int) -> None:
 def _awaited(descriptor: int, count: int = 1) -> bytes:
     """The next bytes; fewer at the end."""
     end, found = time.perf_counter() + AWAKE, b""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
     while len(found) < count:
-        while not select.select([descriptor], [], [], 0)[0] and time.perf_counter() < end:
+        while not waiting.poll(0) and time.perf_counter() < end:
             pass
         more = os.read(descriptor, count - len(found))
         if not more:
@@ -182,11 +188,9 @@ def _end(process: "subprocess.Popen[bytes]", owner: int) -> None:
     if os.getpid() != owner:
         return
     for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            try:
+        with contextlib.suppress(OSError):  # what was not sent yet has no reader
+            if stream is not None:
                 stream.close()
-            except OSError:
-                continue  # what was not sent yet has no reader
     try:
         process.wait(5)
     except subprocess.TimeoutExpired:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -69,9 +69,12 @@ class Step:
         if parts is not None and self.strategies[key] != "blas" and not (parts.others and k.observing() is not None):
             try:
                 loss = parts(arrays)
-            except PlanError:  # another process has ended
+            except BaseException as error:  # an interrupt leaves other processes in the middle of a replay
+                parts.come_back()
                 del self._parts[key]
                 self.strategies[key] = "blas"
+                if not isinstance(error, PlanError):
+                    raise
         if loss is None:
             loss = self._on_blas(arrays, count)
         self._waiting += 1
@@ -131,15 +134,19 @@ class Step:
 
     def _faster(self, parts: "_Parts", arrays: Sequence[Array], count: int) -> str:
         """Measure all, and put back what they changed but gradients."""
-        with _unchanged(self._whole.plan):
-            best = {"blas": _shortest(partial(self._on_blas, arrays, count))}
-            if not parts.joined:
-                best["parts"] = _shortest(partial(parts, arrays))
-            if best["blas"] > LONG and parts.depart():
-                best["processes"] = _shortest(partial(parts, arrays))
-        chosen = min(best, key=lambda name: best[name])
-        if chosen != "processes":
-            parts.come_back()
+        best, chosen = {}, ""
+        try:
+            with _unchanged(self._whole.plan):
+                best["blas"] = _shortest(partial(self._on_blas, arrays, count))
+                if not parts.joined:
+                    best["parts"] = _shortest(partial(parts, arrays))
+                if best["blas"] > LONG and parts.depart():
+                    with suppress(PlanError):
+                        best["processes"] = _shortest(partial(parts, arrays))
+            chosen = min(best, key=lambda name: best[name])
+        finally:
+            if chosen != "processes":
+                parts.come_back()
         return chosen
 
 

@@ -179,6 +179,22 @@ def test_a_process_that_was_killed_in_an_exchange_is_done_without():
 
 
 @adjustable()
+@pytest.mark.parametrize("more", [[], [nn.BatchNorm2d(4)]])
+def test_an_interrupt_leaves_no_process_in_the_middle_of_a_replay(more, monkeypatch, capfd):
+    _, step = losses(2, more, strategy="processes")
+    [parts] = step._parts.values()
+    process = parts.others[0]._process
+    x, y = np.random.default_rng(1).standard_normal((7, 1, 8, 8), dtype=np.float32), np.arange(7) % 3
+    monkeypatch.setattr(parts.plans[0], "follow", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        step(x, y)
+    assert process.poll() is not None
+    assert not step._parts
+    assert np.isfinite(step(x, y).item())
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@adjustable()
 def test_what_parts_would_change_is_not_parted():
     _, step = losses(2, [nn.Dropout(0.2)])
     assert not step._parts
