@@ -2,6 +2,7 @@
 
 import gc
 import os
+import warnings
 from functools import partial
 
 import numpy as np
@@ -119,7 +120,9 @@ def test_a_child_of_this_program_leaves_the_processes_alone():
     _, step = losses(2, strategy="processes")
     x, y = np.zeros((7, 1, 8, 8), np.float32), np.zeros(7, int)
     reading, writing = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of threads beside a fork
+        child = os.fork()
     if not child:  # pragma: no cover
         try:
             os.write(
