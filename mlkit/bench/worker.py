@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .. import blas
+from ..blas.process import end_with_parent
 from ..errors import ArgumentError, MlkitError, ThreadControlError
 from .product import Product, decoded, usable
 from .step import made
@@ -28,6 +29,7 @@ PEAK_SIZE, STREAM_SIZE, PEAK_SECONDS = 768, 1 << 23, 0.2
 
 
 def main(descriptor: str, library: str, threads: str) -> None:
+    end_with_parent()
     with os.fdopen(int(descriptor), "w") as answers:
         try:
             worker = Worker(library, int(threads))

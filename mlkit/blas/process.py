@@ -1,7 +1,9 @@
 """Another program on a chosen BLAS, without root: the loader meets that library before the system's libblas.so.3."""
 
+import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zlib
@@ -76,6 +78,12 @@ def start(name: str, command: Sequence[str], count: int | None = None) -> None:
         os.execve(program, list(command), chosen)
     except OSError as error:
         raise ArgumentError(f"{program} cannot be started: {error.strerror}") from error
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it is gone, even while it is stopped. Linux only."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 def interpreter(program: str) -> str | None:

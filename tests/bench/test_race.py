@@ -1,10 +1,13 @@
 """Traces, races and what is said of them: shapes come back, wrong files are named, noise is not taken for news."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -321,6 +324,34 @@ def test_an_interrupt_leaves_what_was_measured():
     assert not found.finished
     assert len(found.measured) == 2
     assert "interrupted" in " ".join(found.complaints)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is asked")
+def test_whoever_kills_a_race_leaves_no_process_behind(tmp_path):
+    """Between its turns a process is stopped, and would not see the end of its input."""
+    code = "from mlkit.bench import suite; from mlkit.bench.race import race; list(race('x', ['NAME'] * 2, [2], suite.gemms(), 99))"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MARK": str(tmp_path)}
+    started = subprocess.Popen([sys.executable, "-c", code.replace("NAME", LIBRARIES[0])], env=env, stdout=subprocess.DEVNULL)
+
+    def workers():
+        """Their states, T for a stopped one."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.fsencode(f"MARK={tmp_path}") in (entry / "environ").read_bytes() and int(entry.name) != started.pid:
+                    found.append((entry / "stat").read_text().rpartition(") ")[2][0])
+        return found
+
+    def wait(until):
+        end = time.monotonic() + 60
+        while not until() and time.monotonic() < end:
+            time.sleep(0.05)
+        return until()
+
+    assert wait(lambda: workers().count("T") == 2)
+    started.kill()
+    started.wait()
+    assert wait(lambda: not workers())
 
 
 def test_a_full_disk_loses_the_file_alone(tmp_path):
