@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..blas.process import python_path
 from ..kernels import Array
 from .workload import WORKLOADS, Workload
 
@@ -161,7 +162,5 @@ def _race(entries: Sequence[Entry], workload: Workload, seed: int, epochs: float
 
 def _environment() -> dict[str, str]:
     """This process's, with mlkit where this process found it and nothing that would choose a library or a count."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     kept = {name: value for name, value in os.environ.items() if name not in ("MLKIT_BLAS", "MLKIT_THREADS")}
-    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**kept, "PYTHONPATH": python_path()}

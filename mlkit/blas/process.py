@@ -86,6 +86,12 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
+def python_path() -> str:
+    """The PYTHONPATH by which a Python that is started finds mlkit where this one did."""
+    root = str(Path(__file__).parents[2])
+    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+
+
 def interpreter(program: str) -> str | None:
     """The Python that runs `program`: itself, or what its first line names; None if it is no Python program."""
     if os.path.basename(program).startswith("python"):

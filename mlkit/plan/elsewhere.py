@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import blas
 from .. import kernels as k
+from ..blas.process import python_path
 from ..errors import LibraryNotFound, PlanError
 from ..kernels import Array
 from . import arena, trace
@@ -44,14 +45,10 @@ class Elsewhere:
             raise PlanError("memory can be shared with another process of Python under Linux only")
         self._outer, result = plan.outer, plan.result.data
         described = json.dumps(trace.encoded(plan))
-        places, size = _places([outer.array for outer in self._outer] + [result])
+        arrays = [*(outer.array for outer in self._outer), result]
         descriptor = os.memfd_create("mlkit")
-        os.truncate(descriptor, size)
-        self._memory = mmap.mmap(descriptor, size)
-        *self._twins, self._result = (
-            np.frombuffer(self._memory, array.dtype, array.size, place).reshape(array.shape)
-            for array, place in zip([*(outer.array for outer in self._outer), result], places)
-        )
+        os.truncate(descriptor, sum(map(_room, arrays)))
+        *self._twins, self._result = _twins(descriptor, arrays)
         for twin, outer in zip(self._twins, self._outer):
             twin[...] = outer.array
         self.inputs = [self.twin(x) for x in plan.inputs]
@@ -60,7 +57,7 @@ class Elsewhere:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[descriptor],
-            env={**os.environ, "MLKIT_BLAS": _name(library), "MLKIT_THREADS": "1", "PYTHONPATH": _path()},
+            env={**os.environ, "MLKIT_BLAS": _name(library), "MLKIT_THREADS": "1", "PYTHONPATH": python_path()},
         )
         os.close(descriptor)
         self._owner = os.getpid()
@@ -123,13 +120,8 @@ class Elsewhere:
 def main(descriptor: int) -> None:
     """Replay the plan whose description comes first, once for each GO; end with the input."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the other's, who then ends this one
-    memory = mmap.mmap(descriptor, 0)
     calls, offsets, size, outer, _, result, places = trace.decoded(json.loads(sys.stdin.buffer.readline()))
-    shapes = [np.empty(result.shape, result.dtype)]
-    starts, _ = _places([*(part.array for part in outer), *shapes])
-    shared = [np.frombuffer(memory, x.dtype, x.size, start).reshape(x.shape) for x, start in
-              zip([*(part.array for part in outer), *shapes], starts)]  # fmt: skip
-    found = shared.pop()
+    *shared, found = _twins(descriptor, [*(part.array for part in outer), np.empty(result.shape, result.dtype)])
     plan = Plan(calls, offsets, size, [Outer(x, part.role) for x, part in zip(shared, outer)], (), result, places)
     asked, answers = sys.stdin.fileno(), sys.stdout.fileno()
 
@@ -162,13 +154,18 @@ def _awaited(descriptor: int, count: int = 1) -> bytes:
     return found
 
 
-def _places(arrays: Sequence[Array]) -> tuple[list[int], int]:
-    """Where each array begins, and the bytes of all."""
-    places, end = [], 0
+def _twins(descriptor: int, arrays: Sequence[Array]) -> list[Array]:
+    """An array in shared memory for each, one behind the other; they keep the memory."""
+    memory, found, start = mmap.mmap(descriptor, 0), [], 0
     for array in arrays:
-        places.append(end)
-        end += -(-max(array.nbytes, 1) // arena.ALIGNMENT) * arena.ALIGNMENT
-    return places, end
+        found.append(np.frombuffer(memory, array.dtype, array.size, start).reshape(array.shape))
+        start += _room(array)
+    return found
+
+
+def _room(array: Array) -> int:
+    """Bytes that it takes in shared memory."""
+    return -(-max(array.nbytes, 1) // arena.ALIGNMENT) * arena.ALIGNMENT
 
 
 def _name(library: blas.Library) -> str:
@@ -177,11 +174,6 @@ def _name(library: blas.Library) -> str:
         return library.name if blas.find(library.name).path == library.path else library.path
     except LibraryNotFound:
         return library.path
-
-
-def _path() -> str:
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
 
 
 def _end(process: "subprocess.Popen[bytes]", owner: int) -> None:

@@ -256,6 +256,21 @@ def test_an_operand_whose_rows_lie_around_the_new_memory(monkeypatch):
     np.testing.assert_allclose(blas.gemm(a, b), wanted)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_a_library_is_slow_at_is_made_of_a_transposed_copy(library, rng, dtype, monkeypatch):
+    """As OpenBLAS's AVX-512 kernels are, which not every machine takes."""
+    monkeypatch.setattr(library, "_small_kernels", True)
+    a, b = rng.standard_normal((37, 67)).astype(dtype), rng.standard_normal((61, 67)).astype(dtype)
+    out = np.ones((37, 61), dtype)
+    with blas.using(library), blas.recording() as log:
+        assert np.allclose(blas.gemm(a, b.T), a @ b.T, atol=1e-4)
+        assert np.allclose(blas.gemm(a, b.T, out, 2.0, 3.0), 2 * (a @ b.T) + 3, atol=1e-3)
+        square = rng.standard_normal((61, 61)).astype(dtype)
+        wanted = square @ square.T
+        assert np.allclose(blas.gemm(square, square.T, square), wanted, atol=1e-3)  # over its own operands
+    assert {call.strides[0] for call in log if call.shapes[0] == (37, 67)} == {(a.itemsize, 37 * a.itemsize)}
+
+
 def test_integers_too_large_for_the_library_are_refused(library):
     step = 2**31 * 8  # from one row to the next: it does not fit 32 bits
     huge = np.lib.stride_tricks.as_strided(np.ones((2, 3)), (2, 3), (step, 8), writeable=False)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from ...errors import ArgumentError, BlasError, LibraryNotFound
 from .. import library, process, selection
@@ -49,8 +48,7 @@ def _rows(asked: str, candidate: Candidate, cases: Sequence[str], programs: bool
 
 
 def _in_child(asked: str, case: str) -> Row:
-    root = str(Path(__file__).parents[3])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    environment = {**os.environ, "PYTHONPATH": process.python_path()}
     for variable in ("MLKIT_BLAS", "MLKIT_TRACE"):
         environment.pop(variable, None)
     start = time.perf_counter()
