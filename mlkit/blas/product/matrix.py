@@ -24,8 +24,8 @@ Fill = Callable[[int, int, int], tuple[Any, ...]]
 def multiply(a: Array, b: Array, out: Array | None, alpha: Factor, beta: Factor) -> Array:
     """`gemm` for two matrices."""
     recipe = _recipe_of(a, b, out, alpha, beta)
-    if recipe is not None and recipe.slow:
-        a = k.copy(a, out=k.empty(a.shape[::-1], a.dtype).T)
+    if recipe is not None and recipe.turned is not None:
+        a, b = (a, k.copy(b)) if recipe.turned else (k.copy(a, out=k.empty(a.shape[::-1], a.dtype).T), b)
         recipe = _recipe_of(a, b, out, alpha, beta)
     if recipe is not None:
         target = k.empty(recipe.shape, a.dtype) if out is None else out
@@ -113,7 +113,7 @@ class Recipe(NamedTuple):
     fill: Callable[[int, int, int], tuple[Any, ...]]  # addresses of a, b, out -> arguments
     reaches: tuple[int, int, int]  # bytes that a, b, out span
     misaligned: int  # bits that no address may have
-    slow: bool  # the library makes it faster of a transposed copy of the first operand
+    turned: int | None  # the operand of which a transposed copy makes it faster
 
     def arguments(self, a: Array, b: Array, out: Array) -> tuple[Any, ...] | None:
         """The arguments for these arrays, or None if one is misaligned or `out` overlaps another or is read-only."""
@@ -162,8 +162,9 @@ def _recipe(
     else:
         routine, fill = library.gemm[dtype], _gemm(library.integer, m, n, inner, left, right, target, factors)
     reaches = tuple(reach(shape, strides, item) for shape, strides in operands)
-    slow = min(m, n) > 1 and (left[0], right[0], target[0]) == (False, True, False) and library.turns(m, n, inner)
-    return Recipe(routine, (m, n), fill, reaches, dtype.alignment - 1, slow)  # type: ignore[arg-type]  # three of them
+    plain = min(m, n) > 1 and (left[0], right[0], target[0]) == (False, True, False)
+    turned = library.turns(m, n, inner) if plain else None
+    return Recipe(routine, (m, n), fill, reaches, dtype.alignment - 1, turned)  # type: ignore[arg-type]  # three of them
 
 
 def _gemm(integer: Any, m: int, n: int, inner: int, a: Layout, b: Layout, out: Layout, factors: tuple[Any, Any]) -> Fill:

@@ -33,9 +33,11 @@ def input_gradient(g: Geometry, dz: Padded, kernel: Array) -> Array:
     """(H, N, W, channels): every product spreads over the windows that it came from. Serves any stride."""
     dx = Padded((g.height, g.batch, g.width, g.channels), *g.padding, g.planes, g.pitch, g.tail, kernel.dtype)
     k.fill(0, dx.memory)
+    turned = k.copy(kernel.transpose(0, 3, 1, 2))  # (kernel height, outputs, kernel width, channels)
     for block in g.blocks():
         for run, windows, pixels in pairs(g, dx, block, dz, base(dz) + g.offset(block)):
-            gemm(pixels, taps(kernel, run).T, out=windows, beta=1.0)
+            part = turned[run.row, :, run.tap : run.tap + run.length]
+            gemm(pixels, part.reshape(g.outputs, -1), out=windows, beta=1.0)
     return dx.inside
 
 
