@@ -34,20 +34,19 @@ def batch_norm(
     function = FUSED[activation] if activation else None
     size = k.whole_batch(len(rows))
     if batch:
-        mean, var, centred = _statistics(rows)
+        mean, var = _statistics(rows)
         if training and running_mean is not None and running_var is not None:
             _follow(running_mean, mean, momentum)
             unbiased = k.multiply(var, k.scalar(size / max(1, size - 1), x.dtype))
             _follow(running_var, unbiased, momentum)
     else:
-        mean, var, centred = running_mean, running_var, rows  # type: ignore[assignment]  # there are such
+        mean, var = running_mean, running_var  # type: ignore[assignment]  # there are such
     inverse = k.add(var, k.scalar(eps, x.dtype))
     inverse = k.reciprocal(k.sqrt(inverse, out=inverse), out=inverse)
     scale = inverse if weight is None else k.multiply(weight, inverse)
-    shift = k.row(0, rows.shape[1], x.dtype) if bias is None else bias
-    shift = shift if batch else k.subtract(shift, k.multiply(mean, scale))
+    shift = k.subtract(k.row(0, rows.shape[1], x.dtype) if bias is None else bias, k.multiply(mean, scale))
     y, longs = k.empty(rows.shape, x.dtype), _long(rows, scale, shift)
-    for source, target, more in zip(_blocks(centred), _blocks(y), _blocks(y if others is None else others)):
+    for source, target, more in zip(_blocks(rows), _blocks(y), _blocks(y if others is None else others)):
         k.add(k.multiply(source, longs[0], out=target), longs[1], out=target)
         if others is not None:
             k.add(target, more, out=target)
@@ -58,23 +57,23 @@ def batch_norm(
         d = _dense_rows(dy)
         dz = k.empty(rows.shape, x.dtype) if function else d
         dbias, product = k.empty(rows.shape[1:], x.dtype), k.empty(rows.shape[1:], x.dtype)
-        for number, (above, value, below, source) in enumerate(zip(*map(_blocks, (d, y, dz, centred)))):
+        for number, (above, value, below, source) in enumerate(zip(*map(_blocks, (d, y, dz, rows)))):
             if function:
                 function.gradient(above, value, below)
             flat = -1, rows.shape[1]
             ones, beta = k.row(1, below.size // flat[1], x.dtype), float(number > 0)
             gemv(below.reshape(flat).T, ones, out=dbias, beta=beta)
             gemv(k.multiply(below, source).reshape(flat).T, ones, out=product, beta=beta)
-        if not batch:
-            k.subtract(product, k.multiply(mean, dbias), out=product)
+        k.subtract(product, k.multiply(mean, dbias), out=product)
 
         def dx(out: Array | None) -> Array:
             found = k.empty(rows.shape, x.dtype)
             share = k.scalar(-1 / size, x.dtype)
             products, dbiases = _over_batch(product, dbias) if batch else (product, dbias)
             slope = k.multiply(k.multiply(products, share), k.square(inverse))
-            longs = _long(rows, scale, slope, k.multiply(dbiases, share))
-            for source, middle, target in zip(_blocks(dz), _blocks(centred), _blocks(found)):
+            rest = k.subtract(k.multiply(dbiases, share), k.multiply(mean, slope))
+            longs = _long(rows, scale, slope, rest)
+            for source, middle, target in zip(_blocks(dz), _blocks(rows), _blocks(found)):
                 if batch:
                     k.add(k.multiply(middle, longs[1], out=target), longs[2], out=target)
                     source = k.add(target, source, out=target)
@@ -165,16 +164,16 @@ def group_norm(x: Array, weight: Array | None, bias: Array | None, num_groups: i
     return y.reshape(x.shape), backward
 
 
-def _statistics(rows: Array) -> tuple[Array, Array, Array]:
-    """(mean, variance, rows less the mean), for each column."""
+def _statistics(rows: Array) -> tuple[Array, Array]:
+    """(mean, variance), of each column."""
     share = k.row(1 / k.whole_batch(len(rows)), len(rows), rows.dtype)
     mean, var = k.over_batch(gemv(rows.T, share)), k.empty(rows.shape[1:], rows.dtype)
-    centred, (long_mean,) = k.empty(rows.shape, rows.dtype), _long(rows, mean)
-    for number, (source, target) in enumerate(zip(_blocks(rows), _blocks(centred))):
-        k.subtract(source, long_mean, out=target)
-        squares = k.square(target).reshape(-1, rows.shape[1])
+    (long_mean,) = _long(rows, mean)
+    for number, source in enumerate(_blocks(rows)):
+        centred = k.subtract(source, long_mean)
+        squares = k.square(centred, out=centred).reshape(-1, rows.shape[1])
         gemv(squares.T, share[: len(squares)], out=var, beta=float(number > 0))
-    return mean, k.over_batch(var), centred
+    return mean, k.over_batch(var)
 
 
 def _over_batch(*sums: Array) -> Sequence[Array]:
