@@ -20,10 +20,10 @@ def test_a_region_is_found_through_any_view():
         (owner[1, 2:5:2], 80),
         (owner[..., None], 0),
     ):
-        label, found, array = regions.find(view)
+        label, found, array = regions.find(k.address(view))
         assert (label, found) == ("label", offset)
         assert array is owner
-    assert regions.find(np.zeros(3)) is None
+    assert regions.find(k.address(np.zeros(3))) is None
 
 
 def test_a_region_is_forgotten_when_its_array_dies():
@@ -35,7 +35,7 @@ def test_a_region_is_forgotten_when_its_array_dies():
     del array
     gc.collect()
     assert died == []
-    assert regions.find(view)[0] == 7
+    assert regions.find(k.address(view))[0] == 7
     del view
     gc.collect()
     assert died == [7]
@@ -45,9 +45,9 @@ def test_memory_that_is_used_again_is_not_taken_for_the_old():
     regions = k.Regions()
     for number in range(200):
         array = np.zeros(64)
-        assert regions.find(array) is None
+        assert regions.find(k.address(array)) is None
         regions.add(array, number)
-        assert regions.find(array)[0] == number
+        assert regions.find(k.address(array))[0] == number
         del array
 
 

@@ -16,21 +16,21 @@ Array = NDArray[Any]
 class Regions:
     """The memory of living arrays, each with a label; a region is forgotten when its array dies.
 
-    Memory is known by its address, so a view is found whatever its offset and strides are.
+    Memory is known by its address, so a view is found whatever its offset and strides are. `address_of` tells that of an array.
     """
 
-    def __init__(self, on_death: Callable[[Any], None] | None = None) -> None:
+    def __init__(self, on_death: Callable[[Any], None] | None = None, address_of: Callable[[Array], int] | None = None) -> None:
         self._starts: list[int] = []  # sorted
         self._regions: dict[int, tuple[int, Any, weakref.ref[Array]]] = {}  # start -> (stop, label, the array)
         self._dead: deque[int] = deque()  # starts whose arrays died; removed before the next look
-        self._on_death = on_death
+        self._on_death, self._address = on_death, address_of or address
         self._lock = RLock()
 
     def add(self, array: Array, label: Any = None) -> None:
         """Know the memory of `array`, which must own it or outlive every view that is asked for."""
         if array.nbytes == 0:
             return
-        start = address(array)
+        start = self._address(array)
 
         def died(_: weakref.ref[Array]) -> None:
             self._dead.append(start)
@@ -44,9 +44,8 @@ class Regions:
             insort(self._starts, start)
             self._regions[start] = start + array.nbytes, label, weakref.ref(array, died)
 
-    def find(self, array: Array) -> tuple[Any, int, Array] | None:
-        """(label, bytes from the region's start, the region's array), or None if `array` lies in no known region."""
-        start = address(array)
+    def find(self, start: int) -> tuple[Any, int, Array] | None:
+        """(label, bytes from the region's start, the region's array), or None if the address lies in no known region."""
         with self._lock:
             self._bury()
             place = bisect_right(self._starts, start) - 1

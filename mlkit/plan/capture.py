@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import kernels as k
+from ..blas.product.operand import data_address
 from ..errors import CaptureError
 from ..kernels import Array, Bound, Kernel
 
@@ -42,7 +43,7 @@ class Capture(k.Observer):
         self.relied: dict[tuple[int, str], tuple[Any, str]] = {}  # attributes that decided what was called
         self.failure: CaptureError | None = None
         self._numbers: dict[int, int] = {}  # id of an outer array -> its number
-        self._owned = k.Regions(on_death=self._free)
+        self._owned = k.Regions(self._free, data_address)
 
     def run(self, function: Kernel, operands: tuple[Any, ...], bound: Bound) -> None:
         super().run(function, operands, bound)
@@ -68,12 +69,13 @@ class Capture(k.Observer):
         """A View of an array in known memory; a constant as it is."""
         if not isinstance(operand, np.ndarray):
             return operand
-        found = self._owned.find(operand)
+        start = data_address(operand)
+        found = self._owned.find(start)
         if found is not None:
             return View(found[0], found[1], operand.shape, operand.strides, operand.dtype)
         if operand.size == 0:
             return self._view(k.keep(np.empty(operand.shape, operand.dtype)), "constant", 0, operand)
-        kept = k.lasting.find(operand)
+        kept = k.lasting.find(start)
         if kept is None:
             raise CaptureError(
                 f"an array of shape {operand.shape} that was made outside the kernels: its value would be frozen. "
