@@ -1,6 +1,8 @@
 """What a step of an LSTM or a GRU does between its products, forward and back, each as one kernel."""
 
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -8,15 +10,28 @@ from .. import kernels as k
 from ..kernels import Array, Bound
 
 
+@lru_cache(64)
+def halves(size: int, dtype: Any) -> tuple[Array, Array]:
+    """What the tanh of the four gates are multiplied by, and what is added, to be sigmoids but for g: (4 H,) each."""
+    scale, shift = np.full((2, 4 * size), 0.5, dtype)
+    scale[2 * size : 3 * size], shift[2 * size : 3 * size] = 1, 0
+    return k.keep(scale), k.keep(shift)
+
+
 @k.composite
 def lstm_step(c: Array, gates: Array, state: Array, tanh: Array, h: Array) -> Iterator[Bound]:
     """The new c in `state`, its tanh, the new h; `gates` hold what goes into the tanh, then i, f, g, o."""
-    half = k.scalar(0.5, h.dtype)
     i, f, g, o = gates
     yield np.tanh, (gates, gates)
-    for sigmoid in (gates[:2], o):
-        yield np.multiply, (sigmoid, half, sigmoid)
-        yield np.add, (sigmoid, half, sigmoid)
+    if len(h) == 1:  # then two calls save more than they do in vain
+        scale, shift = (row.reshape(gates.shape) for row in halves(h.size, h.dtype))
+        yield np.multiply, (gates, scale, gates)
+        yield np.add, (gates, shift, gates)
+    else:
+        half = k.scalar(0.5, h.dtype)
+        for sigmoid in (gates[:2], o):
+            yield np.multiply, (sigmoid, half, sigmoid)
+            yield np.add, (sigmoid, half, sigmoid)
     yield np.multiply, (i, g, tanh)
     yield np.multiply, (f, c, state)
     yield np.add, (state, tanh, state)

@@ -2,14 +2,13 @@
 
 All take x (T, N, inputs) and the first states (N, H), and return the outputs with the last states behind them, in one
 array; gates stand in PyTorch's order. `mask`, (T, N, 1) of ones and zeros, ends series early: where it is 0 the states
-stay as they are and the output is 0. In memory each gate has its own (T, N, H), so that what is done to it is contiguous.
+stay as they are and the output is 0. In memory each gate has its own (T, N, H), so that what is done to it is contiguous;
+those of a single series lie side by side, so that one product of its state with the whole weight makes them all.
 """
 
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
-
-import numpy as np
 
 from .. import kernels as k
 from ..blas import gemm, gemv
@@ -17,7 +16,7 @@ from ..errors import ArgumentError, DtypeError, ShapeError
 from ..kernels import Array
 from ..tensor import Backward, primitive
 from .activation import FUSED
-from .gates import gru_step, gru_step_gradient, lstm_step, lstm_step_gradient
+from .gates import gru_step, gru_step_gradient, halves, lstm_step, lstm_step_gradient
 
 Primitive = tuple[Array, Backward]
 SMALL = 1_000_000  # multiplications of a product up to which OpenBLAS's AVX-512 kernels need not pack
@@ -33,16 +32,17 @@ def lstm(
     weight_ih (4 H, inputs), weight_hh (4 H, H), biases (4 H,). Source: Hochreiter & Schmidhuber 1997, Gers et al. 2000.
     """
     time, batch, size = _check("lstm", 4, x, (h0, c0), weight_ih, weight_hh, bias_ih, bias_hh, mask)
-    half = _halves(size, x.dtype)  # sigmoid(z) = (1 + tanh(z / 2)) / 2: one tanh serves all gates
+    half, _ = halves(size, x.dtype)  # sigmoid(z) = (1 + tanh(z / 2)) / 2: one tanh serves all gates
     seen = _seen(x, size)
-    gates = _input_products(seen, weight_ih, (bias_ih, bias_hh), 4, half)
-    hidden = _by_gate(weight_hh, 4, half)
+    blocks = 1 if batch == 1 else 4
+    products = _input_products(seen, weight_ih, (bias_ih, bias_hh), blocks, half)
+    hidden, gates = _by_block(weight_hh, blocks, half), _gates_of(products, 4)
     y, states, tanhs = (k.empty((time + extra, batch, size), x.dtype) for extra in (2, 0, 0))
     h, c = h0, c0
     order = range(time)[::-1] if reverse else range(time)
     for t in order:
-        for gate, weight in zip(gates, hidden):
-            _step_product(h, weight, gate[t], 1.0)
+        for product, weight in zip(products, hidden):
+            _step_product(h, weight, product[t], 1.0)
         k.call(lstm_step, c, gates[:, t], states[t], tanhs[t], y[t])
         if mask is not None:
             _hold(mask[t], c, states[t])
@@ -88,14 +88,15 @@ def gru(
     Source: Cho et al. 2014, in PyTorch's form.
     """
     time, batch, size = _check("gru", 3, x, (h0,), weight_ih, weight_hh, bias_ih, bias_hh, mask)
-    gates = _input_products(_seen(x, 0), weight_ih, (bias_ih,), 3, None)
-    y, products = k.empty((time + 1, batch, size), x.dtype), k.empty(gates.shape, x.dtype)
-    hidden = _by_gate(weight_hh, 3, None)
+    blocks = 1 if batch == 1 else 3
+    inputs = _input_products(_seen(x, 0), weight_ih, (bias_ih,), blocks, None)
+    y, states = k.empty((time + 1, batch, size), x.dtype), k.empty(inputs.shape, x.dtype)
+    gates, products, hidden = _gates_of(inputs, 3), _gates_of(states, 3), _by_block(weight_hh, blocks, None)
     h, order = h0, range(time)[::-1] if reverse else range(time)
     for t in order:
         if bias_hh is not None:
             k.copy(bias_hh.reshape(3, 1, size), out=products[:, t])
-        for product, weight in zip(products, hidden):
+        for product, weight in zip(states, hidden):
             _step_product(h, weight, product[t], 0.0 if bias_hh is None else 1.0)
         k.call(gru_step, h, products[:, t], gates[:, t], y[t])
         if mask is not None:
@@ -170,28 +171,43 @@ def rnn(
     return y, backward
 
 
-def _input_products(seen: Array, weight: Array, biases: tuple[Array | None, ...], gates: int, scale: Array | None) -> Array:
-    """`(x @ weight.T + biases) * scale`, for all steps at once: (gates, T, N, H). A bias is the weight of the ones before x."""
-    size, inputs = len(weight) // gates, weight.shape[1]
-    y, parts = k.empty((gates, *seen.shape[:2], size), seen.dtype), k.empty((gates, 1 + inputs, size), seen.dtype)
-    _by_gate(weight, gates, scale, parts[:, 1:])
+def _input_products(seen: Array, weight: Array, biases: tuple[Array | None, ...], blocks: int, scale: Array | None) -> Array:
+    """`(x @ weight.T + biases) * scale`, for all steps at once: (blocks, T, N, n). A bias is the weight of the ones before x.
+
+    A block is a gate, or all of them.
+    """
+    size, inputs = len(weight) // blocks, weight.shape[1]
+    y, parts = k.empty((blocks, *seen.shape[:2], size), seen.dtype), _parts(blocks, 1 + inputs, size, seen.dtype)
+    _by_block(weight, blocks, scale, parts[:, 1:])
     given = [bias for bias in biases if bias is not None]
     if given:
         total = given[0] if len(given) == 1 else k.add(*given)
         total = total if scale is None else k.multiply(total, scale)
-        k.copy(total.reshape(gates, size), out=parts[:, 0])
+        k.copy(total.reshape(blocks, size), out=parts[:, 0])
     first = 0 if given else 1
     rows = seen.reshape(-1, seen.shape[-1])[:, first : 1 + inputs]
-    for gate, part in zip(y, parts):
-        gemm(rows, part[first:], out=gate.reshape(-1, size))
+    for product, part in zip(y, parts):
+        gemm(rows, part[first:], out=product.reshape(-1, size))
     return y
 
 
-def _by_gate(weight: Array, gates: int, scale: Array | None, out: Array | None = None) -> Array:
-    """A weight transposed gate by gate, and scaled: (gates * H, inputs) -> (gates, inputs, H)."""
-    parts = k.empty((gates, weight.shape[1], len(weight) // gates), weight.dtype) if out is None else out
-    turned = weight.reshape(gates, -1, weight.shape[1]).swapaxes(1, 2)
-    return k.copy(turned, out=parts) if scale is None else k.multiply(turned, scale.reshape(gates, 1, -1), out=parts)
+def _gates_of(products: Array, gates: int) -> Array:
+    """Each gate's share of (blocks, T, N, n): (gates, T, N, H). A view."""
+    if len(products) == gates:
+        return products
+    return products.reshape(*products.shape[1:3], gates, -1).transpose(2, 0, 1, 3)
+
+
+def _by_block(weight: Array, blocks: int, scale: Array | None, out: Array | None = None) -> Array:
+    """A weight transposed block by block, and scaled: (blocks * n, inputs) -> (blocks, inputs, n)."""
+    parts = _parts(blocks, weight.shape[1], len(weight) // blocks, weight.dtype) if out is None else out
+    turned = weight.reshape(blocks, -1, weight.shape[1]).swapaxes(1, 2)
+    return k.copy(turned, out=parts) if scale is None else k.multiply(turned, scale.reshape(blocks, 1, -1), out=parts)
+
+
+def _parts(blocks: int, inputs: int, size: int, dtype: Any) -> Array:
+    """Memory for a weight, (blocks, inputs, n); a single block is not turned, for products with it are as fast without."""
+    return k.empty((1, size, inputs), dtype).swapaxes(1, 2) if blocks == 1 else k.empty((blocks, inputs, size), dtype)
 
 
 def _seen(x: Array, size: int) -> Array:
@@ -304,14 +320,6 @@ def _of_bias(dgates: Array, out: Array | None) -> Array:
         rows = d.reshape(-1, size)
         gemv(rows.T, k.row(1, len(rows), rows.dtype), out=out[i * size : (i + 1) * size])
     return out
-
-
-@lru_cache(64)
-def _halves(size: int, dtype: Any) -> Array:
-    """What the arguments of the four gates are scaled by."""
-    scale = np.full(4 * size, 0.5, dtype)
-    scale[2 * size : 3 * size] = 1
-    return k.keep(scale)
 
 
 def _check(
