@@ -37,12 +37,13 @@ def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, act
     """Output images (H, N, W, outputs); the kernel is (kernel height, kernel width, channels, outputs)."""
     y = k.empty((g.out_height, g.batch, g.out_width, g.outputs), kernel.dtype)
     flat = kernel.reshape(-1, g.outputs)
-    for block, columns in _gathered(g, source):
+    if bias is not None:  # the weight of one tap more, which is always one
+        flat = k.empty((len(flat) + 1, g.outputs), kernel.dtype)
+        k.copy(kernel.reshape(-1, g.outputs), out=flat[:-1])
+        k.copy(bias, out=flat[-1])
+    for block, columns in _gathered(g, source, len(flat)):
         z = scratch(g, block, kernel.dtype)
-        pixels = z.memory.reshape(-1, g.outputs)
-        if bias is not None:
-            k.copy(bias, out=pixels)
-        gemm(columns.T, flat, out=pixels, beta=0.0 if bias is None else 1.0)
+        gemm(columns.T, flat, out=z.memory.reshape(-1, g.outputs))
         finish(z.inside, block.of(y), activation)
     return y
 
@@ -50,17 +51,22 @@ def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, act
 def weight_gradient(g: Geometry, source: Padded, dz: Padded, out: Array) -> None:
     """(kernel height, kernel width, channels, outputs) into `out`."""
     flat = k.fill(0, out).reshape(-1, g.outputs)
-    for block, columns in _gathered(g, source):
+    for block, columns in _gathered(g, source, len(flat)):
         pixels = dz.windows(base(dz) + g.offset(block), columns.shape[1], 1, 1)
         gemm(columns, pixels, out=flat, beta=1.0)
 
 
-def _gathered(g: Geometry, source: Padded) -> Iterator[tuple[Block, Array]]:
-    """(block, its columns): (kernel height * kernel width * C, pixels)."""
+def _gathered(g: Geometry, source: Padded, count: int) -> Iterator[tuple[Block, Array]]:
+    """(block, its columns): (count, pixels), the taps – kernel height * kernel width * C –, then a one if there is room."""
     memory, item = source.memory, source.memory.itemsize
     plane = g.batch * g.pitch * item
     steps = g.dilation[0] * plane, g.dilation[1] * item, g.planes * plane, item
-    for block in g.blocks(g.kernel[0] * g.kernel[1] * g.channels + g.outputs):
+    taps = g.kernel[0] * g.kernel[1] * g.channels
+    for block in g.blocks(taps + g.outputs):
         shape = *g.kernel, g.channels, block.rows * g.out_pitch
         windows = np.ndarray(shape, memory.dtype, memory, g.offset(block) * item, steps)
-        yield block, k.copy(windows).reshape(-1, shape[-1])
+        columns = k.empty((count, shape[-1]), memory.dtype)
+        k.copy(windows, out=columns[:taps].reshape(shape))
+        if taps < count:
+            k.fill(1, columns[taps:])
+        yield block, columns
