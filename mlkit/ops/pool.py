@@ -194,11 +194,10 @@ def _halve(down: Axis, across: Axis, rows: Array, y: Array) -> Route:
 
     for part in parts():
         two = pairs(rows, part)
-        whole = k.empty(two.shape, y.dtype)
-        wide = whole[..., :-pixel]
-        k.maximum(two[..., :-pixel], two[..., pixel:], out=wide)
-        k.maximum(wide[:, 0], wide[:, 1], out=wide[:, 0])
-        k.copy(even(whole[:, 0]), out=y[part])
+        tall = k.maximum(two[:, 0], two[:, 1])
+        whole = k.empty(tall.shape, y.dtype)
+        k.maximum(tall[:, :-pixel], tall[:, pixel:], out=whole[:, :-pixel])
+        k.copy(even(whole), out=y[part])
 
     def route(dy: Array, out: Array) -> None:
         k.fill(0, out[2 * down.out :])
