@@ -224,7 +224,7 @@ def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation
     step = max(1, k.grain(CHUNK) * len(dy) // dy.size)
     for first in range(0, len(dy), step):
         part = slice(first, first + step)
-        function.gradient(dy[part], y[part], dz.inside[part])
+        k.copy(function.gradient(dy[part], y[part], None), out=dz.inside[part])
     return dz
 
 

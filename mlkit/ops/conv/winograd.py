@@ -121,19 +121,20 @@ def winograd_rows(points: Array, size: int, out: Array) -> Iterator[Bound]:
     yield np.subtract, (z3, z4, z2)
     yield np.add, (z3, z4, z3)
     yield np.add, (z0, even, z0)
-    yield _crop(np.add, z0, twice_even, ys[0])  # z0 + z1 + z2 + z3 + z4
+    yield np.add, (z0, twice_even, z0)
+    yield _crop(z0, ys[0])  # z0 + z1 + z2 + z3 + z4
     yield np.add, (twice_odd, twice_odd, twice_odd)
-    if size == 2:
-        yield np.add, (odd, twice_odd, odd)
-        yield _crop(np.add, odd, z5, ys[1])  # z1 - z2 + 2 (z3 - z4) + z5
-        return
-    four = k.scalar(4, out.dtype)
-    yield _crop(np.add, odd, twice_odd, ys[1])  # z1 - z2 + 2 (z3 - z4)
-    yield np.multiply, (twice_even, four, twice_even)
-    yield _crop(np.add, even, twice_even, ys[2])  # z1 + z2 + 4 (z3 + z4)
-    yield np.multiply, (twice_odd, four, twice_odd)
+    if size == 4:
+        four = k.scalar(4, out.dtype)
+        yield np.add, (odd, twice_odd, z0)
+        yield _crop(z0, ys[1])  # z1 - z2 + 2 (z3 - z4)
+        yield np.multiply, (twice_even, four, twice_even)
+        yield np.add, (even, twice_even, even)
+        yield _crop(even, ys[2])  # z1 + z2 + 4 (z3 + z4)
+        yield np.multiply, (twice_odd, four, twice_odd)
     yield np.add, (odd, twice_odd, odd)
-    yield _crop(np.add, odd, z5, ys[3])  # z1 - z2 + 8 (z3 - z4) + z5
+    yield np.add, (odd, z5, odd)
+    yield _crop(odd, ys[-1])  # z1 - z2 + 2 or 8 (z3 - z4) + z5
 
 
 @k.composite
@@ -164,10 +165,10 @@ def winograd_gradient(rows: Array, out: Array) -> Iterator[Bound]:
     yield np.copyto, (z5, rows[-1])
 
 
-def _crop(ufunc: Any, a: Array, b: Array, out: Array) -> Bound:
-    """Without the pixels beyond the width, and the rows beyond the height."""
+def _crop(row: Array, out: Array) -> Bound:
+    """Without the pixels beyond the width, and the rows beyond the height. A copy takes shorter lines better than a sum."""
     tiles, _, width = out.shape
-    return ufunc, (a[:tiles, :, :width], b[:tiles, :, :width], out)
+    return np.copyto, (out, row[:tiles, :, :width])
 
 
 class _Part(NamedTuple):
