@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from .. import kernels as k
+from ..blas import bind_axpby
 from ..errors import ArgumentError
 from ..kernels import Array, Bound
 from ..tensor import Parameter
-from .block import add_scaled, cut, decay_and_add
+from .block import cut
 from .flat import Store
 from .optimizer import Optimizer, at_least_zero, below_one
 
@@ -85,10 +86,10 @@ def adam_update(
             g = total
         elif decay is not None:
             yield np.multiply, (p, kept, p)
-        yield from decay_and_add(m, beta1, g)
+        yield from bind_axpby(g, m, None, beta1)
         yield np.multiply, (g, g, t)
-        yield from decay_and_add(v, beta2, t)
+        yield from bind_axpby(t, v, None, beta2)
         yield np.sqrt, (v, t)
         yield np.add, (t, floor, t)
         yield np.divide, (m, t, t)
-        yield from add_scaled(p, rate, t)
+        yield from bind_axpby(t, p, rate)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from .. import kernels as k
+from ..blas import bind_axpby
 from ..errors import ArgumentError
 from ..kernels import Array, Bound
 from ..tensor import Parameter
-from .block import add_scaled, cut, decay_and_add
+from .block import cut
 from .flat import Store
 from .optimizer import Optimizer, at_least_zero, below_one
 
@@ -105,7 +106,7 @@ def _rmsprop_centered(
     (alpha, eps, momentum), (v, mean) = _scalars(settings, g), states[:2]
     yield from _squares_into(v, alpha, settings[0], g, t)
     yield np.multiply, (g, k.scalar(1 - settings[0], g.dtype), t)
-    yield from decay_and_add(mean, alpha, t)
+    yield from bind_axpby(t, mean, None, alpha)
     yield np.multiply, (mean, mean, t)
     yield np.subtract, (v, t, t)
     yield np.sqrt, (t, t)
@@ -125,11 +126,11 @@ def _rmsprop_rest(
     yield np.add, (t, eps, t)
     yield np.divide, (g, t, t)
     if has_momentum:
-        yield from decay_and_add(velocity[0], momentum, t)
+        yield from bind_axpby(t, velocity[0], None, momentum)
         yield np.multiply, (velocity[0], rates[0], t)
         yield np.add, (p, t, p)
     else:
-        yield from add_scaled(p, rates[0], t)
+        yield from bind_axpby(t, p, rates[0])
 
 
 RULES["rmsprop"] = _minus_lr, _rmsprop
@@ -161,7 +162,7 @@ def _adagrad(
     yield np.sqrt, (total, t)
     yield np.add, (t, eps, t)
     yield np.divide, (g, t, t)
-    yield from add_scaled(p, rates[0], t)
+    yield from bind_axpby(t, p, rates[0])
 
 
 RULES["adagrad"] = lambda settings, lr, time, kept: (-lr / (1 + (time - 1) * settings[1]),), _adagrad
@@ -189,7 +190,7 @@ def _adadelta(
     yield np.sqrt, (t, t)
     yield np.multiply, (t, g, t)
     yield from _squares_into(a, rho, settings[0], t, u)
-    yield from add_scaled(p, rates[0], t)
+    yield from bind_axpby(t, p, rates[0])
 
 
 RULES["adadelta"] = _minus_lr, _adadelta
@@ -296,7 +297,7 @@ def _lion(settings: Settings, rates: tuple[Array, ...], g: Array, states: tuple[
     yield np.add, (t, u, t)
     yield np.sign, (t, t)
     yield np.multiply, (p, rates[1], p)
-    yield from add_scaled(p, rates[0], t)
+    yield from bind_axpby(t, p, rates[0])
     yield from _mean_into(m, beta2, settings[1], g, t)
 
 
@@ -310,14 +311,14 @@ def _scalars(settings: Settings, like: Array) -> Iterable[Array]:
 def _mean_into(m: Array, beta: Array, share: float, g: Array, t: Array) -> Steps:
     """`m = beta m + (1 - beta) g`"""
     yield np.multiply, (g, k.scalar(1 - share, g.dtype), t)
-    yield from decay_and_add(m, beta, t)
+    yield from bind_axpby(t, m, None, beta)
 
 
 def _squares_into(v: Array, beta: Array, share: float, g: Array, t: Array) -> Steps:
     """`v = beta v + (1 - beta) g²`"""
     yield np.multiply, (g, g, t)
     yield np.multiply, (t, k.scalar(1 - share, g.dtype), t)
-    yield from decay_and_add(v, beta, t)
+    yield from bind_axpby(t, v, None, beta)
 
 
 def _pair(betas: tuple[float, float]) -> tuple[float, float]:

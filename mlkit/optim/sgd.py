@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from .. import kernels as k
+from ..blas import bind_axpby
 from ..errors import ArgumentError
 from ..kernels import Array, Bound
 from ..tensor import Parameter
-from .block import add_scaled, cut, decay_and_add
+from .block import cut
 from .flat import Store
 from .optimizer import Optimizer, at_least_zero, below_one
 
@@ -64,7 +65,7 @@ def sgd_update(
             yield np.add, (t, g, t)
             g = t
         if momentum is not None:
-            yield from decay_and_add(v, momentum, g)
+            yield from bind_axpby(g, v, None, momentum)
             if nesterov:
                 extra = np.empty_like(t)
                 yield np.multiply, (v, momentum, extra)
@@ -75,4 +76,4 @@ def sgd_update(
             yield np.multiply, (g, rate, t)
             yield np.add, (p, t, p)
         else:
-            yield from add_scaled(p, rate, t)
+            yield from bind_axpby(t, p, rate)

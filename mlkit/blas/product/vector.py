@@ -31,24 +31,25 @@ def axpby(x: Array, y: Array, alpha: Factor = 1.0, beta: Factor = 1.0) -> Array:
     return _in_place(scaled_sum, _apart(x, y), alpha, beta, y)
 
 
-def bind_axpby(x: Array, y: Array, alpha: Factor | None, beta: Factor | None) -> Bound | None:
-    """`y = alpha * x + beta * y` as one bound call, or None where NumPy's two are faster; None stands for 1.
+def bind_axpby(x: Array, y: Array, alpha: Array | None = None, beta: Array | None = None) -> list[Bound]:
+    """`y = alpha * x + beta * y` as bound calls: one of BLAS, or NumPy's two where they are faster, which may overwrite x.
 
-    The caller keeps the arrays. Measured on blocks of 32,768 (2.0 µs for one pass of OpenBLAS 0.3.31, 9 µs before it,
-    2.7 µs for two ufuncs): axpy pays with one thread, axpby where its kernel is vectorised. The rule depends on nothing
-    but library and threads, so that the same choice gives the same bits.
+    A factor is a 0-d array that is read at each call, or None for 1. The caller keeps the arrays. Measured on blocks of
+    32,768 (2.0 µs for one pass of OpenBLAS 0.3.31, 9 µs before it, 2.7 µs for two ufuncs): axpy pays with one thread,
+    axpby where its kernel is vectorised. The rule depends on nothing but strides, library and threads, so that the same
+    choice gives the same bits.
     """
-    library = current()
-    count, *vectors = _vectors(x, y)
-    if library.threads != 1:
-        return None  # OpenBLAS would spread even these over its threads
-    if beta is None:
-        factor = scalar(x.dtype, 1.0 if alpha is None else alpha)
-        return _routine(library, "axpy", x.dtype), (count, factor, *vectors)
-    if library.axpby[x.dtype] is None or not _axpby_is_vectorised(library):
-        return None
-    factors = [scalar(x.dtype, 1.0 if f is None else f) for f in (alpha, beta)]
-    return library.axpby[x.dtype], (count, factors[0], *vectors[:2], factors[1], *vectors[2:])
+    library, dtype = current(), x.dtype
+    alone = library.threads == 1 and stride(x) is not None and stride(y) is not None  # OpenBLAS would spread it over its threads
+    if alone and beta is None:
+        count, *vectors = _vectors(x, y)
+        return [(_routine(library, "axpy", dtype), (count, scalar(dtype, 1.0 if alpha is None else alpha), *vectors))]
+    if alone and library.axpby[dtype] is not None and _axpby_is_vectorised(library):
+        count, *vectors = _vectors(x, y)
+        factors = [scalar(dtype, 1.0 if f is None else f) for f in (alpha, beta)]
+        return [(library.axpby[dtype], (count, factors[0], *vectors[:2], factors[1], *vectors[2:]))]
+    scaled: list[Bound] = [(np.multiply, (a, f, a)) for a, f in ((x, alpha), (y, beta)) if f is not None]
+    return [*scaled, (np.add, (y, x, y))]
 
 
 def scal(x: Array, alpha: Factor) -> Array:
