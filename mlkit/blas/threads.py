@@ -47,6 +47,7 @@ def checked(count: object, what: str = "threads") -> int:
     return int(number)
 
 
+@lru_cache(1)  # counting the CPUs takes 6 µs
 def limit() -> int:
     """The largest count taken: far more threads than CPUs help nobody, and some libraries crash on them."""
     return min(LARGEST, max(16, 4 * (os.cpu_count() or 1)))

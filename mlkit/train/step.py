@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -20,16 +20,17 @@ from ..plan.elsewhere import Elsewhere
 from ..tensor import Tensor
 
 ROUNDS = 3  # replays of each strategy before one is chosen
-LONG = 1e-3  # seconds that a step takes at least, for other processes to be worth starting
+LONG = 1e-3  # seconds of a step from which processes are worth starting; below, one thread may be enough
 
 
 class Step:
     """`step(x, y, …)` makes one training step on a batch and returns its loss.
 
     `loss(x, y, …)` goes forward and returns the mean loss of the batch; the rest is captured and replayed. With more than
-    one thread there are three strategies, and for each batch size the fastest is found by measuring: "blas", products on BLAS
-    threads; "parts", as many parts of the batch as there are threads, each a plan of its own on one BLAS thread, whose
-    gradients are added; "processes", the same with every part but the first in a process of its own (Linux only), where
+    one thread there are four strategies, and for each batch size the fastest is found by measuring: "blas", products on BLAS
+    threads; "one", where a step is so short that threads would wait for each other longer than they compute; "parts", as
+    many parts of the batch as there are threads, each a plan of its own on one BLAS thread, whose gradients are added;
+    "processes", the same with every part but the first in a process of its own (Linux only), where
     Python's lock is not shared. What batch normalisation wants to know of the whole batch is exchanged between processes, so
     "parts" is not offered then; neither is to a network that draws at random, as dropout does. `strategies` tells what was
     chosen; `threads` is what the library in force has if not given.
@@ -49,7 +50,8 @@ class Step:
         self.loss, self.optimizer, self.threads, self.strategy = loss, optimizer, threads, strategy
         self.clip_norm, self.accumulate = clip_norm, accumulate
         self.strategies: dict[tuple[Any, ...], str] = {}
-        self._whole, self._more = capture(self._gradients), capture(self._more_gradients)
+        whole = self._gradients if accumulate > 1 else self._step
+        self._whole, self._one, self._more = capture(whole), capture(whole), capture(self._more_gradients)
         self._update = capture(self._change)
         self._waiting = 0  # batches whose gradients wait for the update
         self._parts: dict[tuple[Any, ...], _Parts] = {}
@@ -66,9 +68,11 @@ class Step:
         if parts is not None and key not in self.strategies:
             self.strategies[key] = self._faster(parts, arrays, count)
         loss = None
-        if parts is not None and self.strategies[key] != "blas" and not (parts.others and k.observing() is not None):
+        if parts is not None and self.strategies[key] == "one":
+            loss = self._on_one(arrays)
+        elif parts is not None and self.strategies[key] != "blas" and not (parts.others and k.observing() is not None):
             try:
-                loss = parts(arrays)
+                loss = self._in_parts(parts, arrays)
             except BaseException as error:  # an interrupt leaves other processes in the middle of a replay
                 parts.come_back()
                 del self._parts[key]
@@ -77,9 +81,6 @@ class Step:
                     raise
         if loss is None:
             loss = self._on_blas(arrays, count)
-        self._waiting += 1
-        if self._waiting == self.accumulate:
-            self.flush()
         key = self._key(arrays, count)  # which only the first step finds out
         if key not in self.strategies and key not in self._parts:
             self._prepare(key, arrays, count)
@@ -96,6 +97,11 @@ class Step:
             self._waiting = 0
             self._update()
 
+    def _step(self, *inputs: Any) -> Tensor:
+        loss = self._gradients(*inputs)
+        self._change()
+        return loss
+
     def _gradients(self, *inputs: Any) -> Tensor:
         self.optimizer.zero_grad()
         return self._more_gradients(*inputs)
@@ -111,8 +117,24 @@ class Step:
         self.optimizer.step()
 
     def _on_blas(self, arrays: Sequence[Array], count: int) -> Tensor:
-        with blas.using(threads=count if blas.current().report.adjustable else None), k.long_calls(4 if count > 1 else 1):
+        library = blas.current()
+        limited = library.limited(count) if library.report.adjustable else nullcontext()
+        with limited, k.long_calls(4 if count > 1 else 1):
             loss: Tensor = (self._more if self._waiting else self._whole)(*arrays)
+        if self.accumulate > 1:
+            self._waiting += 1
+            if self._waiting == self.accumulate:
+                self.flush()
+        return loss
+
+    def _on_one(self, arrays: Sequence[Array]) -> Tensor:
+        with blas.current().limited(1):
+            loss: Tensor = self._one(*arrays)
+        return loss
+
+    def _in_parts(self, parts: "_Parts", arrays: Sequence[Array]) -> Tensor:
+        loss = parts(arrays)
+        self._update()
         return loss
 
     def _prepare(self, key: tuple[Any, ...], arrays: Sequence[Array], count: int) -> None:
@@ -133,16 +155,18 @@ class Step:
         self._parts[key] = _Parts(self, arrays, count)
 
     def _faster(self, parts: "_Parts", arrays: Sequence[Array], count: int) -> str:
-        """Measure all, and put back what they changed but gradients."""
+        """Measure all that may be faster, and put back what they changed but gradients."""
         best, chosen = {}, ""
         try:
             with _unchanged(self._whole.plan):
                 best["blas"] = _shortest(partial(self._on_blas, arrays, count))
                 if not parts.joined:
-                    best["parts"] = _shortest(partial(parts, arrays))
-                if best["blas"] > LONG and parts.depart():
+                    best["parts"] = _shortest(partial(self._in_parts, parts, arrays))
+                if best["blas"] <= LONG:
+                    best["one"] = _shortest(partial(self._on_one, arrays))
+                elif parts.depart():
                     with suppress(PlanError):
-                        best["processes"] = _shortest(partial(parts, arrays))
+                        best["processes"] = _shortest(partial(self._in_parts, parts, arrays))
             chosen = min(best, key=lambda name: best[name])
         finally:
             if chosen != "processes":
@@ -257,10 +281,11 @@ def _captured(step: Step, arrays: Sequence[Array], share: float) -> Plan:
 
 
 def _draws_or_keeps(plan: Plan) -> bool:
-    """Whether a call draws at random, or writes state that parts of a batch would not have alike."""
+    """Whether a call before the update draws at random, or writes state that parts of a batch would not have alike."""
     return any(
         any(isinstance(x, np.random.Generator) for x in operands) or (_is_state(plan, operands[-1]) and kernel not in k.ALIKE)
-        for kernel, operands in plan.calls
+        for (kernel, operands), place in zip(plan.calls, plan.places)
+        if place.phase != "update"
     )
 
 
@@ -270,8 +295,9 @@ def _is_state(plan: Plan, operand: Any) -> bool:
 
 @contextmanager
 def _unchanged(plan: Plan | None) -> Iterator[None]:
-    """State that the plan uses is afterwards as it was before."""
-    before = [(outer.array, outer.array.copy()) for outer in plan.outer if outer.role == "state"] if plan else []
+    """What the plan keeps – parameters, state – is afterwards as it was before."""
+    kept = "parameter", "state"
+    before = [(outer.array, outer.array.copy()) for outer in plan.outer if outer.role in kept] if plan else []
     try:
         yield
     finally:
