@@ -44,7 +44,7 @@ def fit(
     optimizer: Adam, if none is given. schedule: an optim.Scheduler, stepped after each epoch, or with `each_step` each update;
     or a ReduceLROnPlateau, which sees the validation loss. metrics: functions of mlkit.train.metric, of the validation data.
     class_weight: what a row of each class counts. clip_norm: the largest norm of a gradient. accumulate: batches for one update.
-    threads, strategy: see `Step`; "blas" gives the same bits in every run, "fastest" measures first.
+    threads, strategy: see `Step`; one that is named gives the same bits in every run, "fastest" measures first.
 
     A loss that is not finite is a NonFiniteError. Ctrl-C ends the training after the step; what was reached stays, and
     `History.stopped` says so.

@@ -19,6 +19,7 @@ from ..plan import Capture, Plan, View, capture
 from ..plan.elsewhere import Elsewhere
 from ..tensor import Tensor
 
+STRATEGIES = "fastest", "blas", "one", "parts", "processes"
 ROUNDS = 3  # replays of each strategy before one is chosen
 LONG = 1e-3  # seconds of a step from which processes are worth starting; below, one thread may be enough
 
@@ -27,16 +28,16 @@ class Step:
     """`step(x, y, …)` makes one training step on a batch and returns its loss.
 
     `loss(x, y, …)` goes forward and returns the mean loss of the batch; the rest is captured and replayed. With more than
-    one thread there are four strategies, and for each batch size the fastest is found by measuring: "blas", products on BLAS
-    threads; "one", where a step is so short that threads would wait for each other longer than they compute; "parts", as
-    many parts of the batch as there are threads, each a plan of its own on one BLAS thread, whose gradients are added;
-    "processes", the same with every part but the first in a process of its own (Linux only), where
+    one thread there are four strategies, and for each batch size the fastest is found by measuring after the first step:
+    "blas", products on BLAS threads; "one", where a step is so short that threads would wait for each other longer than they
+    compute; "parts", as many parts of the batch as there are threads, each a plan of its own on one BLAS thread, whose
+    gradients are added; "processes", the same with every part but the first in a process of its own (Linux only), where
     Python's lock is not shared. What batch normalisation wants to know of the whole batch is exchanged between processes, so
-    "parts" is not offered then; neither is to a network that draws at random, as dropout does. `strategies` tells what was
-    chosen; `threads` is what the library in force has if not given.
+    "parts" is not offered then; nothing but "blas" is to a network that draws at random, as dropout does. `strategies` tells
+    what was chosen; `threads` is what the library in force has if not given.
 
-    They round differently: `strategy="blas"` does not measure, so that another run gives the same bits. Gradients of
-    `accumulate` batches are averaged for one update; `clip_norm` limits their norm before it.
+    They round differently: a `strategy` that is named is not measured, so that another run gives the same bits ("blas" where
+    it cannot be). Gradients of `accumulate` batches are averaged for one update; `clip_norm` limits their norm before it.
     """
 
     def __init__(
@@ -45,8 +46,8 @@ class Step:
     ) -> None:  # fmt: skip
         if (threads is not None and threads < 1) or accumulate < 1:
             raise ArgumentError(f"Step: threads is {threads}, accumulate {accumulate}; they must be from 1")
-        if strategy not in ("fastest", "blas"):
-            raise ArgumentError(f"Step: strategy is {strategy!r}; it is fastest or blas")
+        if strategy not in STRATEGIES:
+            raise ArgumentError(f"Step: strategy is {strategy!r}; it is one of {', '.join(STRATEGIES)}")
         self.loss, self.optimizer, self.threads, self.strategy = loss, optimizer, threads, strategy
         self.clip_norm, self.accumulate = clip_norm, accumulate
         self.strategies: dict[tuple[Any, ...], str] = {}
@@ -63,14 +64,11 @@ class Step:
         parts = self._parts.get(key)
         if parts is not None and parts.stale:
             parts = None
-            del self._parts[key]
-            self.strategies.pop(key, None)
-        if parts is not None and key not in self.strategies:
-            self.strategies[key] = self._faster(parts, arrays, count)
+            self._forget(key)
         loss = None
-        if parts is not None and self.strategies[key] == "one":
+        if self.strategies.get(key) == "one":
             loss = self._on_one(arrays)
-        elif parts is not None and self.strategies[key] != "blas" and not (parts.others and k.observing() is not None):
+        elif parts is not None and not (parts.others and k.observing() is not None):
             try:
                 loss = self._in_parts(parts, arrays)
             except BaseException as error:  # an interrupt leaves other processes in the middle of a replay
@@ -82,9 +80,17 @@ class Step:
         if loss is None:
             loss = self._on_blas(arrays, count)
         key = self._key(arrays, count)  # which only the first step finds out
-        if key not in self.strategies and key not in self._parts:
-            self._prepare(key, arrays, count)
+        if key not in self.strategies:
+            while len(self.strategies) >= self._whole.most:
+                self._forget(next(iter(self.strategies)))
+            self.strategies[key] = "blas"
+            if count > 1 and self.strategy != "blas" and self._divides(arrays, count):
+                self._choose(key, arrays, count)
         return loss
+
+    def _forget(self, key: tuple[Any, ...]) -> None:
+        del self.strategies[key]
+        self._parts.pop(key, None)
 
     def _key(self, arrays: Sequence[Array], count: int) -> tuple[Any, ...]:
         """What a strategy is chosen for: shapes, threads, library, and the modes of layers."""
@@ -137,41 +143,42 @@ class Step:
         self._update()
         return loss
 
-    def _prepare(self, key: tuple[Any, ...], arrays: Sequence[Array], count: int) -> None:
-        """Make the plans of the parts, if there can be any."""
-        sizes = {len(x) if x.ndim else 0 for x in arrays}
-        plan = self._whole.plan
-        if (
-            count < 2 or self.strategy == "blas" or self.accumulate > 1
-            or len(sizes) != 1 or min(sizes) < count or not blas.current().report.adjustable
-            or plan is None or self._whole.eager or _draws_or_keeps(plan)
-        ):  # fmt: skip
-            self.strategies[key] = "blas"
-            return
-        while len(self._parts) >= self._whole.most:
-            oldest = next(iter(self._parts))
-            self.strategies.pop(oldest, None)
-            del self._parts[oldest]
-        self._parts[key] = _Parts(self, arrays, count)
+    def _divides(self, arrays: Sequence[Array], count: int) -> bool:
+        """Whether the step may be made of parts of this batch."""
+        plan, sizes = self._whole.plan, {len(x) if x.ndim else 0 for x in arrays}
+        if len(sizes) != 1 or min(sizes) < count or self.accumulate > 1 or not blas.current().report.adjustable:
+            return False
+        return plan is not None and not self._whole.eager and not _draws_or_keeps(plan)
 
-    def _faster(self, parts: "_Parts", arrays: Sequence[Array], count: int) -> str:
-        """Measure all that may be faster, and put back what they changed but gradients."""
-        best, chosen = {}, ""
-        try:
-            with _unchanged(self._whole.plan):
-                best["blas"] = _shortest(partial(self._on_blas, arrays, count))
-                if not parts.joined:
-                    best["parts"] = _shortest(partial(self._in_parts, parts, arrays))
-                if best["blas"] <= LONG:
-                    best["one"] = _shortest(partial(self._on_one, arrays))
-                elif parts.depart():
-                    with suppress(PlanError):
-                        best["processes"] = _shortest(partial(self._in_parts, parts, arrays))
-            chosen = min(best, key=lambda name: best[name])
-        finally:
-            if chosen != "processes":
+    def _choose(self, key: tuple[Any, ...], arrays: Sequence[Array], count: int) -> None:
+        """Measure what may be faster, keep what is, and put back what the trials changed but gradients."""
+        tried: list[tuple[float, str, _Parts | None]] = []
+        with _unchanged(self._whole.plan):
+            names = [self.strategy]
+            if self.strategy == "fastest":
+                whole = _shortest(partial(self._on_blas, arrays, count))
+                tried.append((whole, "blas", None))
+                names = ["parts", "one" if whole <= LONG else "processes"]
+            for name in names:
+                with suppress(PlanError):
+                    parts = None if name == "one" else self._parted(name, arrays, count)
+                    if name == "one":
+                        tried.append((_shortest(partial(self._on_one, arrays)), name, None))
+                    elif parts is not None:
+                        tried.append((_shortest(partial(self._in_parts, parts, arrays)), name, parts))
+        for place, (_, name, parts) in enumerate(sorted(tried, key=lambda trial: trial[0])):
+            if place == 0:
+                self.strategies[key] = name
+                if parts is not None:
+                    self._parts[key] = parts
+            elif parts is not None:
                 parts.come_back()
-        return chosen
+
+    def _parted(self, name: str, arrays: Sequence[Array], count: int) -> "_Parts | None":
+        """The parts of such a batch in "parts" or "processes", or None where they cannot be."""
+        parts = _Parts(self, arrays, count, 4 if name == "parts" else 1)
+        possible = not parts.joined if name == "parts" else parts.depart()
+        return parts if possible else None
 
 
 def _shortest(run: Callable[[], object]) -> float:
@@ -189,7 +196,7 @@ class _Parts:
 
     others: Sequence[Elsewhere] = ()  # where the plans but for the first are, if not here
 
-    def __init__(self, step: Step, arrays: Sequence[Array], count: int) -> None:
+    def __init__(self, step: Step, arrays: Sequence[Array], count: int, grain: int) -> None:
         self.parameters = [p for p in step.optimizer.parameters if not p.fresh]
         stores = list(dict.fromkeys(p.place[0] for p in self.parameters))
         size = len(arrays[0])
@@ -205,7 +212,7 @@ class _Parts:
                 for number, (part, share) in enumerate(zip(self.slices, self.shares)):
                     if number:
                         self._redirect(stores)
-                    self.plans.append(_captured(step, [x[part] for x in arrays], share))
+                    self.plans.append(_captured(step, [x[part] for x in arrays], share, grain))
         finally:
             for p, gradient in zip(self.parameters, originals):
                 p._gradient, p.fresh = gradient, False
@@ -270,10 +277,10 @@ class _Parts:
             p._gradient = p.laid(others[store][start : start + p.size])
 
 
-def _captured(step: Step, arrays: Sequence[Array], share: float) -> Plan:
-    """Forward and backward of one part, whose mean counts `share` in the whole one."""
+def _captured(step: Step, arrays: Sequence[Array], share: float, grain: int) -> Plan:
+    """Forward and backward of one part, whose mean counts `share` in the whole one, in calls longer by the factor `grain`."""
     held = [k.keep(np.array(x, order="C"), "input") for x in arrays]
-    with blas.using(threads=1), k.long_calls(), k.part_of_batch(share), Capture() as log:
+    with blas.using(threads=1), k.long_calls(grain), k.part_of_batch(share), Capture() as log:
         step.optimizer.zero_grad()
         loss = step.loss(*held)
         loss.backward(Tensor(k.scalar(share, loss.dtype)))

@@ -22,18 +22,17 @@ def network(*more):
 ADAM = partial(optim.Adam, lr=0.01)
 
 
-def losses(threads, more=(), strategy=None, batch=7, optimizer=ADAM):
+def losses(threads, more=(), strategy=None, batch=7, optimizer=ADAM, kill=False):
     mlkit.manual_seed(3)
     model = network(*more)
-    step = Step(lambda x, y: ops.cross_entropy(model(x), y), optimizer(model.parameters()), threads)
+    if strategy == "processes" and not hasattr(os, "memfd_create"):
+        pytest.skip("memory cannot be shared with another process here")
+    step = Step(lambda x, y: ops.cross_entropy(model(x), y), optimizer(model.parameters()), threads, strategy or "fastest")
     rng, found = np.random.default_rng(1), []
     for number in range(6):
+        if number == 3 and kill:
+            next(iter(step._parts.values())).others[0]._process.kill()
         x, y = rng.standard_normal((batch, 1, 8, 8), dtype=np.float32), rng.integers(0, 3, batch)
-        if strategy and number == 1 and step._parts:
-            key, parts = next(iter(step._parts.items()))
-            step.strategies[key] = strategy
-            if strategy == "processes" and not parts.depart():
-                pytest.skip("memory cannot be shared with another process here")
         found.append(step(x, y).item())
     return found, step
 
@@ -59,7 +58,7 @@ def test_one_thread_is_the_captured_step():
 
 
 @adjustable()
-@pytest.mark.parametrize("strategy", ["parts", "processes", "blas", None])
+@pytest.mark.parametrize("strategy", ["parts", "processes", "one", "blas", None])
 @pytest.mark.parametrize("batch", [2, 7])
 def test_parts_of_a_batch_make_the_step_of_the_whole(strategy, batch):
     alone, _ = losses(1, batch=batch)
@@ -86,22 +85,10 @@ def test_processes_make_the_bits_of_threads_and_end_with_the_step():
 @adjustable()
 def test_a_process_that_was_killed_is_done_without():
     expected, _ = losses(1)
-    mlkit.manual_seed(3)
-    model = network()
-    step = Step(lambda x, y: ops.cross_entropy(model(x), y), optim.Adam(model.parameters(), lr=0.01), 2)
-    rng, found = np.random.default_rng(1), []
-    for number in range(6):
-        x, y = rng.standard_normal((7, 1, 8, 8), dtype=np.float32), rng.integers(0, 3, 7)
-        if number == 1:
-            key, parts = next(iter(step._parts.items()))
-            step.strategies[key] = "processes"
-            if not parts.depart():
-                pytest.skip("memory cannot be shared with another process here")
-        if number == 3:
-            parts.others[0]._process.kill()
-        found.append(step(x, y).item())
+    found, step = losses(2, strategy="processes", kill=True)
     assert np.allclose(found, expected, rtol=1e-5)
-    assert step.strategies[key] == "blas"
+    assert list(step.strategies.values()) == ["blas"]
+    assert not step._parts
 
 
 @adjustable()
@@ -166,9 +153,9 @@ def test_processes_tell_each_other_what_batch_normalisation_wants_to_know(more, 
 
 @adjustable()
 def test_parts_in_threads_are_not_offered_to_batch_normalisation():
-    _, step = losses(2, [nn.BatchNorm2d(4)])
-    assert all(parts.joined for parts in step._parts.values())
-    assert "parts" not in step.strategies.values()
+    _, step = losses(2, [nn.BatchNorm2d(4)], strategy="parts")
+    assert list(step.strategies.values()) == ["blas"]
+    assert not step._parts
 
 
 @adjustable()
@@ -199,14 +186,14 @@ def test_an_interrupt_leaves_no_process_in_the_middle_of_a_replay(more, monkeypa
 
 @adjustable()
 def test_what_parts_would_change_is_not_parted():
-    _, step = losses(2, [nn.Dropout(0.2)])
+    _, step = losses(2, [nn.Dropout(0.2)], strategy="parts")
     assert not step._parts
     assert list(step.strategies.values()) == ["blas"]
 
 
 @adjustable()
 def test_a_layer_that_leaves_nothing_out_does_not_keep_parts_away():
-    _, step = losses(2, [nn.Dropout(0.0)])
+    _, step = losses(2, [nn.Dropout(0.0)], strategy="parts")
     assert step._parts
 
 
@@ -262,3 +249,10 @@ def test_an_input_without_a_batch_is_not_parted():
 def test_a_thread_count_that_makes_no_sense_is_refused():
     with pytest.raises(ArgumentError):
         Step(lambda x: x, optim.SGD([mlkit.Parameter(np.ones(1))]), 0)
+    with pytest.raises(ArgumentError, match=r"halves.*one of fastest, blas, one, parts, processes"):
+        Step(lambda x: x, optim.SGD([mlkit.Parameter(np.ones(1))]), strategy="halves")
+
+
+@adjustable()
+def test_a_short_step_on_one_thread_makes_its_bits():
+    assert losses(2, strategy="one")[0] == losses(1)[0]
