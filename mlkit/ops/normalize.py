@@ -26,7 +26,8 @@ def batch_norm(
     """`activation((x - mean) / sqrt(var + eps) * weight + bias + residual)`, for each channel: (N, C), (N, C, L) or (N, C, H, W).
 
     In training mean and variance are the batch's, and the running ones follow: `r += momentum * (batch's - r)`, with the
-    unbiased variance; else, if there are running ones, they are taken. Source: Ioffe & Szegedy 2015.
+    unbiased variance; else, if there are running ones, they are taken. Rounding errors grow with the ratio of mean to
+    deviation, as they do in x. Source: Ioffe & Szegedy 2015.
     """
     rows = _channel_rows(x, weight, bias)
     others = None if residual is None else _same_rows(x, residual)
