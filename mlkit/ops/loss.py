@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import kernels as k
-from ..blas import dot
+from ..blas import gemv
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..kernels import Array
 from ..tensor import Backward, is_one, primitive
@@ -20,9 +20,8 @@ def mse_loss(x: Array, target: Array, reduction: str = "mean") -> Primitive:
     check_pair(x, target)
     difference = k.subtract(x, target)
     if reduction != "none" and difference.dtype.kind == "f":
-        factor = k.scalar(share_of(x, reduction), x.dtype)
-        loss = dot(difference, difference)  # the squares and their sum in one pass
-        loss = loss if reduction == "sum" else k.multiply(loss, factor, out=loss)
+        loss, flat = k.empty((), x.dtype), difference.ravel(order="K")
+        gemv(flat[None], flat, out=loss.reshape(1), alpha=share_of(x, reduction))  # squares, sum and mean in one call
     else:
         loss = reduced(k.square(difference), reduction)
 
