@@ -34,8 +34,9 @@ class Step:
     "parts" is not offered then; nothing but "blas" is to a network that draws at random, as dropout does. `strategies` tells
     what was chosen; `threads` is what the library in force has if not given.
 
-    They round differently: a `strategy` that is named is not measured, so that another run gives the same bits ("blas" where
-    it cannot be). Gradients of `accumulate` batches are averaged for one update; `clip_norm` limits their norm before it.
+    They round differently: a `strategy` that is named is taken without a contest, so that another run gives the same bits
+    ("blas" where it cannot be). Gradients of `accumulate` batches are averaged for one update; `clip_norm` limits their norm
+    before it.
     """
 
     def __init__(
@@ -160,17 +161,17 @@ class Step:
             for name in names:
                 with suppress(PlanError):
                     parts = None if name == "one" else self._parted(name, arrays, count)
-                    if name == "one":
-                        tried.append((_shortest(partial(self._on_one, arrays)), name, None))
-                    elif parts is not None:
-                        tried.append((_shortest(partial(self._in_parts, parts, arrays)), name, parts))
-        for place, (_, name, parts) in enumerate(sorted(tried, key=lambda trial: trial[0])):
-            if place == 0:
-                self.strategies[key] = name
-                if parts is not None:
-                    self._parts[key] = parts
-            elif parts is not None:
+                    if name == "one" or parts is not None:
+                        run = self._on_one if parts is None else partial(self._in_parts, parts)
+                        tried.append((_shortest(partial(run, arrays)), name, parts))
+        tried.sort(key=lambda trial: trial[0])
+        for _, _, parts in tried[1:]:
+            if parts is not None:
                 parts.come_back()
+        if tried:
+            _, self.strategies[key], parts = tried[0]
+            if parts is not None:
+                self._parts[key] = parts
 
     def _parted(self, name: str, arrays: Sequence[Array], count: int) -> "Parts | None":
         """The parts of such a batch in "parts" or "processes", or None where they cannot be."""
