@@ -9,7 +9,8 @@ of its strategies is faster (mlkit.train.Step). --infer times one forward pass o
 perceptrons, scikit-learn; to compare on one thread start it as `taskset -c 0 python …`, for they take all that there are.
 --memory starts each side in a process of its own and compares the peaks of resident memory. --capture compares
 the first step of a new model, eager and captured. Times are the smallest of the
-rounds: CPU seconds with one thread, wall-clock with more, because these machines are shared.
+rounds – in which the peak, the best square product, takes its turn – in CPU seconds with one thread, in wall-clock seconds with
+more, because these machines are shared.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import mlkit
 from mlkit import blas, models, nn, ops, optim, train
 
 Step = Callable[[], float]
+SQUARE = 1024  # rows and columns of the product whose speed is the peak
 
 
 def dense(lib: Any, *sizes: int) -> Any:
@@ -339,12 +341,10 @@ def compare(steps: dict[str, Step], seconds: float, one_thread: bool) -> dict[st
     return {name: (min(t), statistics.median(t)) for name, t in times.items()}
 
 
-def peak() -> float:
-    """The best sgemm of the library in force, FLOP/s."""
-    n = 1024
-    a, b, c = (np.ones((n, n), np.float32) for _ in range(3))
-    call = blas.bind(a, b, c)
-    return 2 * n**3 / min(_once(call, 1) for _ in range(20))
+def square_product() -> Step:
+    """The product that the library in force is best at: its speed is the peak that steps are measured by."""
+    a, b, c = (np.ones((SQUARE, SQUARE), np.float32) for _ in range(3))
+    return blas.bind(a, b, c)
 
 
 def resident(name: str, side: str, threads: int, library: str | None) -> float:
@@ -394,12 +394,14 @@ def _once(step: Callable[[], object], warm: int = 3) -> float:
     return time.perf_counter() - start
 
 
-def report(name: str, steps: dict[str, Step], options: argparse.Namespace, top: float) -> None:
-    found = compare(steps, options.seconds, options.threads == 1)
+def report(name: str, steps: dict[str, Step], options: argparse.Namespace) -> None:
+    found = compare(steps | {"": square_product()}, options.seconds, options.threads == 1)
+    top = 2 * SQUARE**3 / found.pop("")[0]
     best, median = (min(t[i] for title, t in found.items() if title.startswith("torch")) for i in range(2))
-    print(f"{name}: batch {1 if options.infer else WORKLOADS[name].x[0]}, {'forward' if options.infer else 'training step'}")
+    kind, size = ("forward", 1) if options.infer else ("training step", WORKLOADS[name].x[0])
+    print(f"{name}: batch {size}, {kind}; sgemm peak {top / 1e9:.0f} GFLOP/s")
     for title, (time_, middle) in found.items():
-        share = "" if options.infer else f"  {WORKLOADS[name].flops / time_ / top / options.threads * 100:5.1f} % of peak"
+        share = "" if options.infer else f"  {WORKLOADS[name].flops / time_ / top * 100:5.1f} % of peak"
         print(
             f"  {title:33} {time_ * 1e6:9.1f} µs (median {middle * 1e6:9.1f})  ratio {best / time_:5.2f} "
             f"(median {median / middle:5.2f}){share}"
@@ -431,9 +433,8 @@ def main() -> int:
         print("torch is not installed: pip install torch==2.13.0", file=sys.stderr)
         return 2
     torch.set_num_threads(options.threads)
-    top = peak() / options.threads
     print(*(f"{name}={value}" for name, value in blas.knobs().items()))
-    print(f"{library}\nPyTorch {torch.__version__}, {options.threads} thread(s); sgemm peak {top / 1e9:.0f} GFLOP/s a thread\n")
+    print(f"{library}\nPyTorch {torch.__version__}, {options.threads} thread(s)\n")
     for name in names:
         work = WORKLOADS[name]
         if options.memory:
@@ -448,10 +449,10 @@ def main() -> int:
             )
             continue
         if options.infer:
-            report(name, forwards(work), options, top)
+            report(name, forwards(work), options)
             continue
         check(work)
-        report(name, trainings(work, options.eager, options.others), options, top)
+        report(name, trainings(work, options.eager, options.others), options)
     return 0
 
 

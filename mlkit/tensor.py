@@ -195,9 +195,9 @@ class Parameter(Tensor):
         plain = tuple(range(data.ndim))
         self.order = plain if order is None else order
         if self.order == plain:
-            super().__init__(k.keep(np.ascontiguousarray(data), "parameter"), requires_grad)
+            super().__init__(k.keep(k.aligned_copy(data), "parameter"), requires_grad)
         else:
-            memory = k.keep(np.array(data.transpose(self.order), order="C"), "parameter")
+            memory = k.keep(k.aligned_copy(data.transpose(self.order)), "parameter")
             super().__init__(self.laid(memory, data.shape), requires_grad)
         self.place: Any = None  # the flat vectors it lies in, and where
 
@@ -215,7 +215,7 @@ class Parameter(Tensor):
         return array.transpose(self.order).reshape(-1)
 
     def _new_gradient(self) -> Array:
-        return self.laid(k.keep(np.empty(self.size, self.dtype), "gradient"))
+        return self.laid(k.keep(k.aligned(self.size, self.dtype), "gradient"))
 
     def move(self, data: Array, gradient: Array, place: Any) -> None:
         """Live on in other memory, which is kept by whoever owns it."""

@@ -33,7 +33,7 @@ from .call import (
     scalar,
 )
 from .location import Place, at, place, returning
-from .memory import Array, Regions, address, memory_order
+from .memory import ALIGNMENT, Array, Regions, address, aligned, aligned_copy, memory_order
 from .numeric import (
     Axes,
     absolute,
@@ -80,6 +80,7 @@ def generation() -> int:
 
 
 __all__ = [
+    "ALIGNMENT",
     "ALIKE",
     "KERNELS",
     "Array",
@@ -95,6 +96,8 @@ __all__ = [
     "add",
     "add_at",
     "address",
+    "aligned",
+    "aligned_copy",
     "ask",
     "at",
     "at_least",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 class Regions:
@@ -66,6 +67,20 @@ class Regions:
 def address(array: Array) -> int:
     """Where the first element of `array` lies."""
     return int(array.__array_interface__["data"][0])
+
+
+def aligned(shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
+    """Zeros that begin a cache line. Long arrays of np.zeros begin 16 bytes behind one: each wide load from them takes two."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = bytearray(size + ALIGNMENT)  # no array, so that views of the result refer to the result, not to this
+    return np.ndarray(shape, dtype, memory, -address(np.frombuffer(memory, np.uint8)) % ALIGNMENT)
+
+
+def aligned_copy(array: Array) -> Array:
+    """`array` in C order, on memory that begins a cache line."""
+    found = aligned(array.shape, array.dtype)
+    found[...] = array
+    return found
 
 
 def memory_order(array: Array) -> list[int]:

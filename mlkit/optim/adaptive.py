@@ -60,8 +60,8 @@ def rule_update(rule: str, settings: Settings, rates: Array, gradient: Array, *r
     """Follow the rule: the rest are its states and, last, the value."""
     decay = k.scalar(settings[0], gradient.dtype) if settings[0] and rule != "lion" else None
     numbers = tuple(rates[i, ...] for i in range(KEPT))
-    extra = np.empty_like(gradient[: len(next(cut(gradient))[0])])
-    total = np.empty_like(extra)
+    extra = k.aligned(len(next(cut(gradient))[0]), gradient.dtype)
+    total = k.aligned_copy(extra)
     for g, *states, p, t in cut(gradient, *rest):
         u, d = extra[: len(g)], total[: len(g)]
         if decay is not None:

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
+from .. import kernels as k
 from ..kernels import Array
 
 BLOCK = 32768  # elements; the five vectors of Adam's blocks together fill a second-level cache
@@ -12,7 +11,7 @@ BLOCK = 32768  # elements; the five vectors of Adam's blocks together fill a sec
 def cut(*vectors: Array) -> Iterator[tuple[Array, ...]]:
     """The vectors in blocks, and with each a scratch block."""
     size = vectors[0].size
-    scratch = np.empty(min(BLOCK, size), vectors[0].dtype)
+    scratch = k.aligned(min(BLOCK, size), vectors[0].dtype)
     for start in range(0, size, BLOCK):
         part = slice(start, min(start + BLOCK, size))
         yield *(vector[part] for vector in vectors), scratch[: part.stop - start]

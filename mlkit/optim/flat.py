@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
-
 from .. import kernels as k
 from ..errors import ArgumentError
 from ..kernels import Array
@@ -16,7 +14,7 @@ class Store:
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         size = sum(p.size for p in parameters)
         dtype = parameters[0].dtype
-        self.value, self.gradient = k.keep(np.zeros(size, dtype), "parameter"), k.keep(np.zeros(size, dtype), "gradient")
+        self.value, self.gradient = k.keep(k.aligned(size, dtype), "parameter"), k.keep(k.aligned(size, dtype), "gradient")
         start = 0
         for p in parameters:
             part = slice(start, start + p.size)
@@ -57,4 +55,4 @@ def runs(parameters: Iterable[Parameter]) -> Iterator[tuple[Store, slice]]:
 
 def like(store: Store) -> Array:
     """A vector of zeros for the optimizer's state, as long as the store's."""
-    return k.keep(np.zeros_like(store.value), "state")
+    return k.keep(k.aligned(store.value.shape, store.value.dtype), "state")

@@ -67,7 +67,7 @@ def sgd_update(
         if momentum is not None:
             yield from bind_axpby(g, v, None, momentum)
             if nesterov:
-                extra = np.empty_like(t)
+                extra = k.aligned_copy(t)
                 yield np.multiply, (v, momentum, extra)
                 yield np.add, (extra, g, extra)
                 v = extra

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..kernels import Array
-
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+from ..kernels import ALIGNMENT, Array
 
 
 def layout(sizes: Sequence[int], born: Sequence[int], died: Sequence[int]) -> tuple[list[int], int]:

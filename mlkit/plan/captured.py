@@ -62,7 +62,7 @@ class Captured:
 
     def _first(self, inputs: tuple[Any, ...], arrays: list[Array]) -> Any:
         """Run the step eagerly, on copies that the plan will read, and keep the plan."""
-        held = [k.keep(np.array(x, order="C"), "input") for x in arrays]
+        held = [k.keep(k.aligned_copy(x), "input") for x in arrays]
         given = [type(x)(y) if isinstance(x, Value) else y for x, y in zip(inputs, held)]
         with Capture() as log:
             result = self.step(*given)

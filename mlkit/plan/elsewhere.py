@@ -23,7 +23,7 @@ from .. import kernels as k
 from ..blas.process import python_path
 from ..errors import LibraryNotFound, PlanError
 from ..kernels import Array
-from . import arena, trace
+from . import trace
 from .capture import Outer
 from .plan import Plan
 
@@ -165,7 +165,7 @@ def _twins(descriptor: int, arrays: Sequence[Array]) -> list[Array]:
 
 def _room(array: Array) -> int:
     """Bytes that it takes in shared memory."""
-    return -(-max(array.nbytes, 1) // arena.ALIGNMENT) * arena.ALIGNMENT
+    return -(-max(array.nbytes, 1) // k.ALIGNMENT) * k.ALIGNMENT
 
 
 def _name(library: blas.Library) -> str:

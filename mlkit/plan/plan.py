@@ -34,8 +34,7 @@ class Plan:
         self.calls, self.offsets, self.arena_size, self.outer = tuple(calls), tuple(offsets), size, tuple(outer)
         self.inputs, self.generation = tuple(inputs), k.generation()
         self.places = tuple(places) or (k.Place(),) * len(self.calls)
-        self._memory = np.empty(size + arena.ALIGNMENT, np.uint8)
-        self._start = -k.address(self._memory) % arena.ALIGNMENT
+        self._memory = k.aligned(size, np.uint8)
         self._bytes = [o.array.reshape(-1).view(np.uint8) for o in self.outer]
         self._operands = [tuple(map(self._array, operands)) for _, operands in self.calls]
         self._pinned: list[blas.Library | None] = [None] * len(self.calls)  # None: the library in force
@@ -150,7 +149,7 @@ class Plan:
         number, offset, shape, strides, dtype = operand
         if number < 0:
             return np.ndarray(shape, dtype, self._bytes[-1 - number], offset, strides)
-        return np.ndarray(shape, dtype, self._memory, self._start + self.offsets[number] + offset, strides)
+        return np.ndarray(shape, dtype, self._memory, self.offsets[number] + offset, strides)
 
 
 def rebuild(tree: Any, leaf: Callable[[Any], Any]) -> Any:

@@ -121,7 +121,7 @@ def decoded(found: dict[str, Any]) -> tuple[Any, ...]:
 
 def _decode_outer(entry: dict[str, Any]) -> Outer:
     dtype, shape = _dtype(entry["dtype"]), tuple(map(int, entry["shape"]))
-    array = np.zeros(shape, dtype)
+    array = k.aligned(shape, dtype)
     if "values" in entry:
         array[...] = np.frombuffer(zlib.decompress(base64.b64decode(entry["values"])), dtype).reshape(shape)
     return Outer(k.keep(array, str(entry["role"])), str(entry["role"]))

@@ -102,7 +102,7 @@ class Parts:
 
     def _redirect(self, stores: Sequence[Any]) -> None:
         """Give the parameters gradients in vectors of their own."""
-        others = {store: k.keep(np.zeros_like(store.gradient), "gradient") for store in stores}
+        others = {store: k.keep(k.aligned_copy(store.gradient), "gradient") for store in stores}
         self.sums += [(store.gradient, other) for store, other in others.items()]
         for p in self.parameters:
             store, start = p.place
@@ -111,7 +111,7 @@ class Parts:
 
 def _captured(loss: Loss, optimizer: Optimizer, arrays: Sequence[Array], share: float, grain: int) -> Plan:
     """Forward and backward of one part, whose mean counts `share` in the whole one, in calls longer by the factor `grain`."""
-    held = [k.keep(np.array(x, order="C"), "input") for x in arrays]
+    held = [k.keep(k.aligned_copy(x), "input") for x in arrays]
     with blas.using(threads=1), k.long_calls(grain), k.part_of_batch(share), Capture() as log:
         optimizer.zero_grad()
         found = loss(*held)
