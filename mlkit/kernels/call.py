@@ -21,6 +21,7 @@ Bound = tuple[Callable[..., Any], tuple[Any, ...]]
 F = TypeVar("F", bound=Kernel)
 
 
+BUFFER = 8192  # numbers, in which NumPy's ufuncs work where they cannot take operands as they lie
 KERNELS: dict[str, Kernel] = {}  # by name, so that a saved plan finds them
 _binders: dict[Kernel, Callable[..., Bound]] = {}
 _counters: dict[Kernel, Callable[..., int]] = {}
@@ -261,6 +262,17 @@ def scalar(value: complex, dtype: Any) -> Array:
 def row(value: float, size: int, dtype: Any = np.float32) -> Array:
     """A kept row of one number: NumPy's SIMD loops for maximum and greater want an array where a scalar would do."""
     return keep(np.full(size, value, dtype))
+
+
+@lru_cache(1024)
+def long_row(count: int, width: int = 1) -> int:
+    """How many of `count` rows of so many numbers to take as one, without a rest, where another row is to be broadcast over them.
+
+    A ufunc copies both through its buffer, of 8192 numbers, where the rows are shorter than that: it takes half as long again.
+    """
+    enough = max(1, -(-BUFFER // width))
+    lengths = [n for n in range(1, min(2 * enough, count) + 1) if count % n == 0]
+    return next((n for n in lengths if n >= enough), lengths[-1] if lengths else 1)
 
 
 @lru_cache(256)

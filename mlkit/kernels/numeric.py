@@ -1,11 +1,11 @@
 """NumPy's calls as kernels: each writes into `out`, or into memory from `empty`."""
 
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .call import Bound, binding, call, empty, kernel, like, row
+from .call import Bound, binding, call, empty, kernel, like, long_row, row
 from .memory import Array, memory_order
 
 Axes = tuple[int, ...]
@@ -266,16 +266,10 @@ def _in_rows(bound: float, a: Array, out: Array) -> tuple[Array, Array, Array]:
         order = memory_order(a)
         a, out = a.transpose(order), out.transpose(order)
     if a.flags.c_contiguous and out.flags.c_contiguous:
-        shape = _rows(a.size)
+        length = long_row(a.size)
+        shape = (length,) if length == a.size else (-1, length)
         a, out = a.reshape(shape), out.reshape(shape)
     return a, row(bound, a.shape[-1] if a.ndim else 1, a.dtype), out
-
-
-@lru_cache(1024)
-def _rows(size: int) -> tuple[int, ...]:
-    """One row, or rows of the greatest length up to 8192 in which `size` elements lie without a rest."""
-    length = next((n for n in range(size if size < 8192 else 8192, 0, -1) if size % n == 0), 1)
-    return (size,) if length == size else (-1, length)
 
 
 def _reduced(a: Array, axes: Axes, keepdims: bool) -> Array:

@@ -307,9 +307,8 @@ def _cut(rows: Array, features: int = 0) -> Iterator[Array]:
 
 @lru_cache(256)
 def _wide(shape: tuple[int, int]) -> int:
-    """How many rows to take as one long row, so that a row of numbers for each channel is long enough for SIMD."""
-    most = max(1, 4096 // shape[1])
-    return next(n for n in range(min(most, shape[0]), 0, -1) if shape[0] % n == 0)
+    """How many rows to take as one long row, beside which lies a row of numbers for each channel."""
+    return k.long_row(*shape)
 
 
 def _long(rows: Array, *vectors: Array) -> list[Array]:
