@@ -106,7 +106,10 @@ class Product(NamedTuple):
         return tuple(found)
 
     def bound(self, operands: tuple[Any, ...]) -> Bound:
-        """The product of these operands as a call, bound to the library in force."""
+        """The product of these operands as one call, bound to the library in force."""
+        if self.kernel == "matrix_product":
+            a, b, alpha, beta, out = operands
+            return blas.bind(a, b, out, alpha, beta), ()
         return k.bind(KERNELS[self.kernel], operands)
 
 

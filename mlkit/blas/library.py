@@ -19,6 +19,7 @@ Dtype = np.dtype[Any]
 
 LETTERS: dict[Dtype, str] = {np.dtype(t): letter for t, letter in zip(("f4", "f8", "c8", "c16"), "sdcz")}
 AVX512 = ("skylakex", "cooperlake", "sapphirerapids")  # kernel sets of OpenBLAS
+UNPACKED = 10**6  # multiply-adds of a product up to which they need not pack its operands
 REALS = {"s": ctypes.c_float, "d": ctypes.c_double, "c": ctypes.c_float, "z": ctypes.c_double}
 
 _loaded: dict[tuple[str, tuple[str, ...]], "Library"] = {}
@@ -115,15 +116,32 @@ class Library:
     def turns(self, m: int, n: int, inner: int) -> int | None:
         """Which operand of `a @ b.T` to copy into the other order first, 0 or 1, where that is faster.
 
-        OpenBLAS packs larger operands, and has AVX-512 kernels that need not for small ones – but for this case only up to
-        10⁵ multiply-adds, for the others up to 10⁶. Between them a copy of the smaller operand makes it up to 2.5 times
+        OpenBLAS packs larger operands, and has AVX-512 kernels that need not for small ones – but for this case only up to a
+        tenth of `UNPACKED`. Between them a copy of the smaller operand makes it up to 2.5 times
         faster (0.3.21 to 0.3.34), unless there is too little to multiply for each number that is copied.
         """
-        if not (self._small_kernels and 10**5 < m * n * inner <= 10**6):
+        if not (self._small_kernels and UNPACKED // 10 < m * n * inner <= UNPACKED):
             return None
         if n <= m:
             return 1 if m > 32 else None
         return 0 if m >= 4 and inner >= 20 else None
+
+    def cut(self, m: int, n: int, inner: int) -> "tuple[bool, int] | None":
+        """How to cut a product so that no part is packed: (whether along the inner axis, else into rows; how long the parts are).
+
+        On one thread that makes it 1.05 to 1.4 times as fast (0.3.21 to 0.3.34), where the parts are not too thin.
+        """
+        if not self._small_kernels or m * n * inner <= UNPACKED:
+            return None
+        rows, depth = UNPACKED // (n * inner) // 4 * 4, UNPACKED // (m * n)
+        if depth >= 30 and depth > 2 * rows:
+            return True, _even(inner, depth)
+        return (False, -(-_even(m, rows) // 4) * 4) if rows >= 12 else None
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is to use one thread."""
+        return self._wanted == 1
 
     def settled(self) -> "Library":
         """Itself, as it is to be called here and now."""
@@ -155,6 +173,11 @@ class Library:
 
     def _control(self, name: str) -> Any:
         return probe.symbol(self._handle, name) if name and self.report.adjustable else None
+
+
+def _even(whole: int, most: int) -> int:
+    """The length of as many equal parts as it takes for none to be longer than `most`."""
+    return -(-whole // -(-whole // most))
 
 
 def report(candidate: Candidate) -> Report:

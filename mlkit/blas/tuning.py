@@ -175,6 +175,9 @@ class Fewer(Library):
             for table in (library.gemm, library.gemv, library.batch_strided)
         )
 
+    def cut(self, m: int, n: int, inner: int) -> None:
+        """Never: every part would set the threads anew."""
+
     def _around(self, routine: Any) -> Any:
         set_threads, library, count = self._set, self.library, self.count
 

@@ -19,7 +19,6 @@ from .activation import FUSED
 from .gates import gru_step, gru_step_gradient, halves, lstm_step, lstm_step_gradient
 
 Primitive = tuple[Array, Backward]
-SMALL = 1_000_000  # multiplications of a product up to which OpenBLAS's AVX-512 kernels need not pack
 
 
 @primitive
@@ -42,7 +41,7 @@ def lstm(
     order = range(time)[::-1] if reverse else range(time)
     for t in order:
         for product, weight in zip(products, hidden):
-            _step_product(h, weight, product[t], 1.0)
+            gemm(h, weight, out=product[t], beta=1.0)
         k.call(lstm_step, c, gates[:, t], states[t], tanhs[t], y[t])
         if mask is not None:
             _hold(mask[t], c, states[t])
@@ -97,7 +96,7 @@ def gru(
         if bias_hh is not None:
             k.copy(bias_hh.reshape(3, 1, size), out=products[:, t])
         for product, weight in zip(states, hidden):
-            _step_product(h, weight, product[t], 0.0 if bias_hh is None else 1.0)
+            gemm(h, weight, out=product[t], beta=0.0 if bias_hh is None else 1.0)
         k.call(gru_step, h, products[:, t], gates[:, t], y[t])
         if mask is not None:
             _hold(mask[t], h, y[t])
@@ -143,7 +142,7 @@ def rnn(
     y, hidden = k.empty((time + 1, batch, size), x.dtype), k.copy(weight_hh.T)
     h, order = h0, range(time)[::-1] if reverse else range(time)
     for t in order:
-        _step_product(h, hidden, values[t], 1.0)
+        gemm(h, hidden, out=values[t], beta=1.0)
         function.value(values[t], values[t])
         k.copy(values[t], out=y[t])
         if mask is not None:
@@ -253,21 +252,11 @@ def _set_aside(mask: Array, d: Array) -> Array:
     return outside
 
 
-def _step_product(a: Array, b: Array, out: Array, beta: float) -> None:
-    """`a @ b + beta * out`; in two halves of the inner dimension where that brings both below the size of a `SMALL` product."""
-    if not SMALL < a.size * b.shape[1] <= 2 * SMALL:
-        gemm(a, b, out=out, beta=beta)
-        return
-    half = a.shape[1] // 2
-    gemm(a[:, :half], b[:half], out=out, beta=beta)
-    gemm(a[:, half:], b[half:], out=out, beta=1.0)
-
-
 def _through(dgates: Array, weight: Array, out: Array, beta: float = 0.0) -> None:
     """`sum of dgates[i] @ weight[i]` over the gates: (gates, rows, H), (gates * H, n) -> (rows, n)."""
     size = dgates.shape[-1]
     for i, d in enumerate(dgates):
-        _step_product(d, weight[i * size : (i + 1) * size], out, beta if i == 0 else 1.0)
+        gemm(d, weight[i * size : (i + 1) * size], out=out, beta=beta if i == 0 else 1.0)
 
 
 def _of_input(dgates: Array, weight: Array, x: Array, out: Array | None) -> Array:

@@ -90,8 +90,9 @@ class Plan:
         return self
 
     def follow(self) -> "Plan":
-        """Bind to the library in force now, where it is another than at the last binding."""
-        if blas.current() is not self._bound_to:
+        """Bind to the library in force now, where it is another than at the last binding, or has one thread and had more."""
+        library = blas.current()
+        if library is not self._bound_to or library.alone is not self._alone:
             self._bind(self._pinned)
         return self
 
@@ -141,7 +142,7 @@ class Plan:
         for library, run in groupby(zip(pinned, self.calls, self._operands), key=lambda entry: entry[0]):
             with blas.using(library or here):
                 steps += [k.bind(kernel, operands) for _, (kernel, _), operands in run]
-        self._steps, self._pinned, self._bound_to = tuple(steps), list(pinned), here
+        self._steps, self._pinned, self._bound_to, self._alone = tuple(steps), list(pinned), here, here.alone
 
     def _array(self, operand: Any) -> Any:
         if not isinstance(operand, View):

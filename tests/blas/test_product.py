@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mlkit import blas, kernels
+from mlkit.blas.product.matrix import matrix_product
 from mlkit.errors import ArgumentError, DtypeError, ShapeError
 
 DTYPES = [np.float32, np.float64, np.complex64, np.complex128]
@@ -269,6 +270,24 @@ def test_what_a_library_is_slow_at_is_made_of_a_transposed_copy(library, rng, dt
         wanted = square @ square.T
         assert np.allclose(blas.gemm(square, square.T, square), wanted, atol=1e-3)  # over its own operands
     assert {call.strides[0] for call in log if call.shapes[0] == (37, 67)} == {(a.itemsize, 37 * a.itemsize)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "inner", "n"), [(150, 97, 101), (60, 300, 70)])
+def test_what_a_library_would_pack_is_cut(library, rng, dtype, m, inner, n, monkeypatch):
+    """Into rows, or along the inner axis, as it suits OpenBLAS's AVX-512 kernels, which not every machine takes."""
+    monkeypatch.setattr(library, "_small_kernels", True)
+    with blas.using(library):
+        lying = (itertools.islice(layouts(rng, shape, dtype), 4) for shape in ((m, inner), (inner, n), (m, n)))
+        for a, b, out in itertools.product(*lying):
+            before = out.copy()
+            assert_product(blas.gemm(a, b, out, 2.0, 3.0), a, b, 2.0, 3.0, before)
+        a, b, out = (np.ones(shape, dtype) for shape in ((m, inner), (inner, n), (m, n)))
+        function, arguments = kernels.bind(matrix_product, (a, b, 1.0, 0.0, out))
+        assert len(arguments[1]) > 1
+        function(*arguments)
+        assert (out == inner).all()
+        assert (blas.bind(a, b, out).func, library.cut(m, n, inner)[0]) == (library.gemm[a.dtype], inner == 300)
 
 
 def test_integers_too_large_for_the_library_are_refused(library):

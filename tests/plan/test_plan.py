@@ -174,6 +174,24 @@ def test_the_captured_step_follows_the_library_in_force(library, rng):
             assert captured.plan.libraries() == [name]
 
 
+def test_a_plan_of_one_thread_is_bound_anew_for_two(rng, monkeypatch):
+    """On one thread a product may be cut into parts, on which more would have nothing to share."""
+    library = blas.current()
+    if not library.report.adjustable:
+        pytest.skip("its threads cannot be set")
+    monkeypatch.setattr(library, "_small_kernels", True)
+    captured = mlkit.capture(lambda x: blas.gemm(x, x))
+    x = rng.standard_normal((103, 103))
+    calls = {}
+    for count in (1, 2, 1):
+        with blas.using(threads=count):
+            captured(x)
+            assert np.allclose(captured(x), np.matmul(x, x))
+            calls.setdefault(count, []).append(captured.plan._steps[0][0])
+    assert calls[1][0] is calls[1][1] is not calls[2][0]
+    assert len(captured.plans) == 1
+
+
 def test_retarget_all_or_some_calls(library, rng):
     captured = mlkit.capture(lambda x: blas.gemm(blas.gemm(x, x), x))
     x = rng.standard_normal((4, 4))

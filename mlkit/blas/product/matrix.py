@@ -1,6 +1,6 @@
 """One product of two matrices: ?gemm, or ?gemv where a side has size 1."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -58,7 +58,7 @@ def _multiply_otherwise(a: Array, b: Array, out: Array | None, alpha: Factor, be
 
 
 def bind(a: Array, b: Array, out: Array, alpha: Factor = 1.0, beta: Factor = 0.0) -> Callable[[], Any]:
-    """`gemm(a, b, out, alpha, beta)` of matrices as a call without arguments, for the library in force now.
+    """`gemm(a, b, out, alpha, beta)` of matrices as one call of one routine, without arguments, for the library in force now.
 
     All checks are made here; the arrays must be readable in place, must not overlap `out`, and are kept alive.
     """
@@ -70,7 +70,7 @@ def bind(a: Array, b: Array, out: Array, alpha: Factor = 1.0, beta: Factor = 0.0
         raise ArgumentError("bind: `out` overlaps an operand")
     if nothing_to_multiply(out.shape[0], out.shape[1], a.shape[1], alpha):
         return partial(scale, out, beta)
-    recipe = _recipe_of(a, b, out, alpha, beta)
+    recipe = _recipe_of(a, b, out, alpha, beta, whole=True)
     arguments = recipe and recipe.arguments(a, b, out)
     if recipe is None or arguments is None:
         raise ArgumentError(f"bind: strides {a.strides}, {b.strides}, {out.strides} cannot be read in place: copy first")
@@ -106,7 +106,7 @@ def flops(a: Array, b: Array) -> int:
 
 
 class Recipe(NamedTuple):
-    """A call of ?gemm or ?gemv, but for the addresses."""
+    """A call of ?gemm or ?gemv, or some in turn, but for the addresses."""
 
     routine: Any
     shape: tuple[int, int]  # of the result
@@ -126,22 +126,23 @@ class Recipe(NamedTuple):
         return self.fill(left, right, target)
 
 
-def _recipe_of(a: Array, b: Array, out: Array | None, alpha: Factor, beta: Factor) -> Recipe | None:
+def _recipe_of(a: Array, b: Array, out: Array | None, alpha: Factor, beta: Factor, whole: bool = False) -> Recipe | None:
     """The recipe for such operands in the library in force: looked up, because finding it takes longer than using it."""
     find: Callable[..., Recipe | None] = (
         _recipe.__wrapped__ if isinstance(alpha, np.ndarray) or isinstance(beta, np.ndarray) else _recipe
     )
-    if out is None:
-        return find(current(), a.dtype, a.shape, a.strides, b.dtype, b.shape, b.strides, None, (), (), alpha, beta)
-    return find(current(), a.dtype, a.shape, a.strides, b.dtype, b.shape, b.strides, out.dtype, out.shape, out.strides, alpha, beta)
+    library = current()
+    target = (None, (), ()) if out is None else (out.dtype, out.shape, out.strides)
+    cuts = not whole and library.alone
+    return find(library, cuts, a.dtype, a.shape, a.strides, b.dtype, b.shape, b.strides, *target, alpha, beta)
 
 
 @lru_cache(4096)
 def _recipe(
-    library: Library, dtype: Dtype, a_shape: Sizes, a_strides: Sizes, b_dtype: Dtype, b_shape: Sizes, b_strides: Sizes,
+    library: Library, cuts: bool, dtype: Dtype, a_shape: Sizes, a_strides: Sizes, b_dtype: Dtype, b_shape: Sizes, b_strides: Sizes,
     out_dtype: Dtype | None, out_shape: Sizes, out_strides: Sizes, alpha: Factor, beta: Factor,
 ) -> Recipe | None:  # fmt: skip
-    """The CBLAS call for such operands, or None where it takes more than one, or none."""
+    """The CBLAS call for such operands, cut into several if that may be, or None where it takes more, or none."""
     (m, inner), (rows, n), item = a_shape, b_shape, dtype.itemsize
     if out_dtype is None:
         out_dtype, out_shape, out_strides = dtype, (m, n), (n * item, item)
@@ -161,10 +162,45 @@ def _recipe(
         routine, fill = library.gemv[dtype], _gemv(library.integer, m, n, inner, left, right, target, factors)
     else:
         routine, fill = library.gemm[dtype], _gemm(library.integer, m, n, inner, left, right, target, factors)
+        cut = library.cut(*((n, m) if target[0] else (m, n)), inner) if cuts and dtype.kind == "f" else None
+        if cut is not None and (left[0] or not right[0]):
+            routine, fill = _in_turn, _cut(routine, library.integer, (m, n, inner), operands, item, factors, *cut)
     reaches = tuple(reach(shape, strides, item) for shape, strides in operands)
     plain = min(m, n) > 1 and (left[0], right[0], target[0]) == (False, True, False)
     turned = library.turns(m, n, inner) if plain else None
     return Recipe(routine, (m, n), fill, reaches, dtype.alignment - 1, turned)  # type: ignore[arg-type]  # three of them
+
+
+def _in_turn(routine: Any, calls: Iterable[tuple[Any, ...]]) -> None:
+    for arguments in calls:
+        routine(*arguments)
+
+
+def _cut(
+    routine: Any, integer: Any, sizes: Sizes, operands: Sequence[tuple[Sizes, Sizes]], item: int, factors: tuple[Any, Any],
+    along_inner: bool, length: int,
+) -> Fill:  # fmt: skip
+    """Calls for parts of a product: of its inner axis, of its rows, or of its columns if it is made in column-major order."""
+    layouts = [layout(shape, strides, item) for shape, strides in operands]
+    (_, left), (_, right), (_, target) = operands
+    if along_inner:
+        axis, moves = 2, (left[1], right[0], 0)
+    elif layouts[2][0]:  # type: ignore[index]  # the caller saw to it
+        axis, moves = 1, (0, right[1], target[1])
+    else:
+        axis, moves = 0, (left[0], 0, target[0])
+    added = factors[0], type(factors[1])(1)
+    parts: list[tuple[Sizes, Fill]] = []
+    for first in range(0, sizes[axis], length):
+        size = min(length, sizes[axis] - first)
+        m, n, inner = (size if i == axis else whole for i, whole in enumerate(sizes))
+        make = _gemm(integer, m, n, inner, *layouts, added if along_inner and first else factors)  # type: ignore[arg-type,call-arg]
+        parts.append((tuple(first * move for move in moves), make))
+
+    def fill(pa: int, pb: int, pc: int) -> tuple[Any, ...]:
+        return routine, tuple(make(pa + da, pb + db, pc + dc) for (da, db, dc), make in parts)
+
+    return fill
 
 
 def _gemm(integer: Any, m: int, n: int, inner: int, a: Layout, b: Layout, out: Layout, factors: tuple[Any, Any]) -> Fill:
