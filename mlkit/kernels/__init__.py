@@ -2,6 +2,7 @@
 
 from . import call as _call
 from .call import (
+    BUFFER,
     KERNELS,
     Bound,
     Kernel,
@@ -83,6 +84,7 @@ def generation() -> int:
 __all__ = [
     "ALIGNMENT",
     "ALIKE",
+    "BUFFER",
     "KERNELS",
     "Array",
     "Axes",

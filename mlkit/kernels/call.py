@@ -265,12 +265,12 @@ def row(value: float, size: int, dtype: Any = np.float32) -> Array:
 
 
 @lru_cache(1024)
-def long_row(count: int, width: int = 1) -> int:
+def long_row(count: int, width: int = 1, least: int = BUFFER) -> int:
     """How many of `count` rows of so many numbers to take as one, without a rest, where another row is to be broadcast over them.
 
     A ufunc copies both through its buffer, of 8192 numbers, where the rows are shorter than that: it takes half as long again.
     """
-    enough = max(1, -(-BUFFER // width))
+    enough = max(1, -(-least // width))
     lengths = [n for n in range(1, min(2 * enough, count) + 1) if count % n == 0]
     return next((n for n in lengths if n >= enough), lengths[-1] if lengths else 1)
 

@@ -14,6 +14,7 @@ from ..errors import ArgumentError
 from ..kernels import Array
 
 Pair = tuple[int, int]
+FEW = 20000  # numbers that are filled as soon as the edges around them
 
 
 def shares(count: int, parts: int) -> list[slice]:
@@ -77,6 +78,9 @@ class Padded:
 
     def clear(self) -> None:
         """Write the zeros around the images."""
+        if self.memory.size <= FEW:
+            k.fill(0, self.memory)
+            return
         below, right = self.top + self.height, self.left + self.width
         middle = self.grid[self.top : below]
         rest = self.memory[self.pixels * self.channels :]

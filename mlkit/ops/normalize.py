@@ -1,7 +1,6 @@
 """Normalisation: numbers made to have mean 0 and variance 1 – over the batch, the features, or groups of channels."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from .image import rolled, unrolled
 
 Primitive = tuple[Array, Backward]
 BLOCK = 32768  # numbers worked on at a time: they stay in a second-level cache
+FEW = 65536  # numbers up to which long rows cost more to make than they save
 
 
 @primitive
@@ -42,9 +42,9 @@ def batch_norm(
             _follow(running_var, unbiased, momentum)
     else:
         mean, var = running_mean, running_var  # type: ignore[assignment]  # there are such
-    inverse = k.add(var, k.scalar(eps, x.dtype))
-    inverse = k.reciprocal(k.sqrt(inverse, out=inverse), out=inverse)
-    scale = inverse if weight is None else k.multiply(weight, inverse)
+    root = k.add(var, k.scalar(eps, x.dtype))
+    root = k.sqrt(root, out=root)
+    scale = k.reciprocal(root) if weight is None else k.divide(weight, root)
     shift = k.subtract(k.row(0, rows.shape[1], x.dtype) if bias is None else bias, k.multiply(mean, scale))
     y, longs = k.empty(rows.shape, x.dtype), _long(rows, scale, shift)
     for source, target, more in zip(_blocks(rows), _blocks(y), _blocks(y if others is None else others)):
@@ -55,7 +55,7 @@ def batch_norm(
             function.value(target, target)
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
-        d = _dense_rows(dy)
+        d, inverse = _dense_rows(dy), k.reciprocal(root)
         dz = k.empty(rows.shape, x.dtype) if function else d
         dbias, product = k.empty(rows.shape[1:], x.dtype), k.empty(rows.shape[1:], x.dtype)
         for number, (above, value, below, source) in enumerate(zip(*map(_blocks, (d, y, dz, rows)))):
@@ -305,18 +305,18 @@ def _cut(rows: Array, features: int = 0) -> Iterator[Array]:
     return (rows[first : first + step] for first in range(0, len(rows), step))
 
 
-@lru_cache(256)
-def _wide(shape: tuple[int, int]) -> int:
-    """How many rows to take as one long row, beside which lies a row of numbers for each channel."""
-    return k.long_row(*shape)
+def _wide(rows: Array) -> int:
+    """How many rows to take as one long row, beside which lies a row of numbers for each channel – that has to be made."""
+    count, channels = rows.shape
+    return k.long_row(count, channels, k.BUFFER if rows.size > FEW else FEW // 64)
 
 
 def _long(rows: Array, *vectors: Array) -> list[Array]:
     """Each vector, one number for each channel, repeated to a long row."""
-    shape = _wide(rows.shape), rows.shape[1]
+    shape = _wide(rows), rows.shape[1]
     return [k.copy(vector, out=k.empty(shape, vector.dtype)).reshape(-1) for vector in vectors]
 
 
 def _blocks(rows: Array) -> Iterator[Array]:
     """The rows as long rows, some at a time."""
-    return _cut(rows.reshape(-1, _wide(rows.shape) * rows.shape[1]))
+    return _cut(rows.reshape(-1, _wide(rows) * rows.shape[1]))

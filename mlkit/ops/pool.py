@@ -194,10 +194,15 @@ def _halve(down: Axis, across: Axis, rows: Array, y: Array) -> Route:
 
     for part in parts():
         two = pairs(rows, part)
-        tall = k.maximum(two[:, 0], two[:, 1])
-        whole = k.empty(tall.shape, y.dtype)
-        k.maximum(tall[:, :-pixel], tall[:, pixel:], out=whole[:, :-pixel])
-        k.copy(even(whole), out=y[part])
+        found, length = len(two), two.shape[2]
+        if found > 1 and length < k.BUFFER and two.flags.c_contiguous:  # short lines: each is compared with the next, all at once
+            flat, apart = two.reshape(-1), 2 * length
+            tall = k.maximum(flat[:-length], flat[length:])
+        else:
+            tall, apart = k.maximum(two[:, 0], two[:, 1]).reshape(-1), length
+        whole = k.empty((found, apart), y.dtype)
+        k.maximum(tall[:-pixel], tall[pixel:], out=whole.reshape(-1)[: tall.size - pixel])
+        k.copy(even(whole[:, :length]), out=y[part])
 
     def route(dy: Array, out: Array) -> None:
         k.fill(0, out[2 * down.out :])

@@ -19,9 +19,10 @@ ROOM = 1 << 20  # numbers that are gathered at a time
 
 
 def suits(g: Geometry) -> bool:
-    """Whether gathering is needed, and pays."""
-    alone = g.batch * g.out_pitch * (g.out_height if g.stride[0] == 1 else 1)
-    return g.kernel != (1, 1) and alone < FEW
+    """Whether gathering is needed, and pays: always where it only leaves out pixels."""
+    if g.kernel == (1, 1):
+        return g.stride != (1, 1)
+    return g.batch * g.out_pitch * (g.out_height if g.stride[0] == 1 else 1) < FEW
 
 
 def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, activation: Activation | None) -> Array:
@@ -40,7 +41,7 @@ def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, act
 def weight_gradient(g: Geometry, source: Padded, dz: Padded, out: Array) -> None:
     """(kernel height, kernel width, channels, outputs) into `out`."""
     for number, (block, rows) in enumerate(_rows(g, source)):
-        pixels = k.copy(block.of(dz.inside)).reshape(-1, g.outputs)
+        pixels = k.dense(block.of(dz.inside)).reshape(-1, g.outputs)
         gemm(rows.T, pixels, out=out.reshape(-1, g.outputs), beta=float(number > 0))
 
 
