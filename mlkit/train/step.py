@@ -18,7 +18,7 @@ from ..tensor import Tensor
 from .parts import Parts, draws_or_keeps, unchanged
 
 STRATEGIES = "fastest", "blas", "one", "parts", "processes"
-ROUNDS = 3  # replays of each strategy before one is chosen
+ROUNDS = 4  # replays of each strategy before one is chosen; the first may meet cold memory
 LONG = 1e-3  # seconds of a step from which processes are worth starting; below, one thread may be enough
 
 
@@ -150,28 +150,29 @@ class Step:
         return plan is not None and not self._whole.eager and not draws_or_keeps(plan)
 
     def _choose(self, key: tuple[Any, ...], arrays: Sequence[Array], count: int) -> None:
-        """Measure what may be faster, keep what is, and put back what the trials changed but gradients."""
-        tried: list[tuple[float, str, Parts | None]] = []
+        """Race what may be faster, keep what is, and put back what the trials changed but gradients."""
+        runs: dict[str, Callable[[], object]] = {}
+        parted: dict[str, Parts] = {}
         with unchanged(self._whole.plan):
             names = [self.strategy]
             if self.strategy == "fastest":
-                whole = _shortest(partial(self._on_blas, arrays, count))
-                tried.append((whole, "blas", None))
-                names = ["parts", "one" if whole <= LONG else "processes"]
+                runs["blas"] = partial(self._on_blas, arrays, count)
+                names = ["parts", "one" if _seconds(runs["blas"]) <= LONG else "processes"]
             for name in names:
                 with suppress(PlanError):
                     parts = None if name == "one" else self._parted(name, arrays, count)
-                    if name == "one" or parts is not None:
-                        run = self._on_one if parts is None else partial(self._in_parts, parts)
-                        tried.append((_shortest(partial(run, arrays)), name, parts))
-        tried.sort(key=lambda trial: trial[0])
-        for _, _, parts in tried[1:]:
-            if parts is not None:
-                parts.come_back()
-        if tried:
-            _, self.strategies[key], parts = tried[0]
-            if parts is not None:
+                    if parts is not None:
+                        parted[name] = parts
+                        runs[name] = partial(self._in_parts, parts, arrays)
+                    elif name == "one":
+                        runs[name] = partial(self._on_one, arrays)
+            chosen = _fastest(runs)
+        for name, parts in parted.items():
+            if name == chosen:
                 self._parts[key] = parts
+            else:
+                parts.come_back()
+        self.strategies[key] = chosen
 
     def _parted(self, name: str, arrays: Sequence[Array], count: int) -> "Parts | None":
         """The parts of such a batch in "parts" or "processes", or None where they cannot be."""
@@ -180,11 +181,20 @@ class Step:
         return parts if possible else None
 
 
-def _shortest(run: Callable[[], object]) -> float:
-    """Seconds."""
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
+def _fastest(runs: dict[str, Callable[[], object]]) -> str:
+    """The name of what runs in the shortest time, in rounds that take turns; "blas" if nothing does."""
+    times = dict.fromkeys(["blas", *runs], float("inf"))
+    for _ in range(ROUNDS if len(runs) > 1 else 1):
+        for name, run in runs.items():
+            times[name] = min(times[name], _seconds(run))
+    return min(times, key=times.__getitem__)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    """How long it takes; for ever, if it cannot."""
+    start = time.perf_counter()
+    try:
         run()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    except PlanError:
+        return float("inf")
+    return time.perf_counter() - start
