@@ -20,6 +20,7 @@ Dtype = np.dtype[Any]
 LETTERS: dict[Dtype, str] = {np.dtype(t): letter for t, letter in zip(("f4", "f8", "c8", "c16"), "sdcz")}
 AVX512 = ("skylakex", "cooperlake", "sapphirerapids")  # kernel sets of OpenBLAS
 UNPACKED = 10**6  # multiply-adds of a product up to which they need not pack its operands
+PARTS = 256  # of this size that a product is cut into at most
 REALS = {"s": ctypes.c_float, "d": ctypes.c_double, "c": ctypes.c_float, "z": ctypes.c_double}
 
 _loaded: dict[tuple[str, tuple[str, ...]], "Library"] = {}
@@ -131,7 +132,7 @@ class Library:
 
         On one thread that makes it 1.05 to 1.4 times as fast (0.3.21 to 0.3.34), where the parts are not too thin.
         """
-        if not self._small_kernels or m * n * inner <= UNPACKED:
+        if not (self._small_kernels and UNPACKED < m * n * inner <= PARTS * UNPACKED):
             return None
         rows, depth = UNPACKED // (n * inner) // 4 * 4, UNPACKED // (m * n)
         if depth >= 30 and depth > 2 * rows:
@@ -140,7 +141,7 @@ class Library:
 
     @property
     def alone(self) -> bool:
-        """Whether it is to use one thread."""
+        """Whether it is to use one thread: only then are products cut."""
         return self._wanted == 1
 
     def settled(self) -> "Library":
