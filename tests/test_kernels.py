@@ -26,6 +26,29 @@ def test_a_region_is_found_through_any_view():
     assert regions.find(k.address(np.zeros(3))) is None
 
 
+@pytest.mark.parametrize(("shape", "dtype"), [(5, np.float32), ((3, 0), np.float64), ((), np.float64), ((7, 129), np.int8)])
+def test_aligned_memory_begins_a_cache_line_and_lives_with_its_views(shape, dtype):
+    array = k.aligned(shape, dtype)
+    assert k.address(array) % k.ALIGNMENT == 0
+    assert array.shape == np.empty(shape).shape
+    assert array.dtype == dtype
+    assert not array.any()
+    assert array[...].base is array  # who knows memory by this array must not lose it while a view is in use
+    copy = k.aligned_copy(np.arange(6.0).reshape(2, 3).T)
+    assert copy.flags.c_contiguous
+    assert copy.tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 600, 8191, 8192, 9973, 65536, 100003])
+@pytest.mark.parametrize("width", [1, 3, 16, 9000])
+def test_long_rows_share_out_all_rows(count, width):
+    rows = k.long_row(count, width)
+    assert rows >= 1
+    assert count % rows == 0
+    divisors = [n for n in range(1, count + 1) if count % n == 0 and k.BUFFER <= n * width < 2 * k.BUFFER]
+    assert not divisors or rows == divisors[0]
+
+
 def test_a_region_is_forgotten_when_its_array_dies():
     died = []
     regions = k.Regions(on_death=died.append)

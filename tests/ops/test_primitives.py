@@ -360,6 +360,23 @@ def test_a_convolution_in_float32_keeps_its_error_bound(library, taps, algorithm
         assert abs(one - other).max() < bound * abs(one).max()
 
 
+@pytest.mark.parametrize("shape", [(1, 16, 28, 28), (3, 2, 9, 7), (64, 16, 6, 28), (200, 16, 5, 29)])
+def test_pools_of_short_and_long_lines_and_of_some_images_at_a_time(rng, shape):
+    x = rng.standard_normal(shape).astype(np.float32)
+    height, width = shape[2] // 2, shape[3] // 2
+    windows = x[:, :, : 2 * height, : 2 * width].reshape(*shape[:2], height, 2, width, 2)
+    wanted = windows.max((3, 5))
+    leaf = mlkit.tensor(x, requires_grad=True)
+    y = ops.max_pool2d(leaf, 2)
+    assert np.array_equal(y.numpy(), wanted)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    y.backward(dy)
+    expected = np.zeros_like(x)
+    routed = (windows == wanted[:, :, :, None, :, None]) * dy[:, :, :, None, :, None]
+    expected[:, :, : 2 * height, : 2 * width] = routed.reshape(*shape[:2], 2 * height, 2 * width)
+    assert np.array_equal(leaf.grad.numpy(), expected)
+
+
 def test_images_keep_their_order_in_memory():
     x = ops.conv2d(np.ones((2, 3, 6, 6), np.float32), np.ones((4, 3, 3, 3), np.float32), padding=1)
     for y in (
