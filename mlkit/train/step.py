@@ -18,7 +18,7 @@ from ..tensor import Tensor
 from .parts import Parts, draws_or_keeps, unchanged
 
 STRATEGIES = "fastest", "blas", "one", "parts", "processes"
-ROUNDS = 4  # replays of each strategy before one is chosen; the first may meet cold memory
+ROUNDS, RUNS = 2, 3  # in which strategies take turns before one is chosen; replays in a round
 LONG = 1e-3  # seconds of a step from which processes are worth starting; below, one thread may be enough
 
 
@@ -182,11 +182,14 @@ class Step:
 
 
 def _fastest(runs: dict[str, Callable[[], object]]) -> str:
-    """The name of what runs in the shortest time, in rounds that take turns; "blas" if nothing does."""
+    """The name of what runs in the shortest time, in rounds that take turns; "blas" if nothing does.
+
+    A round is some runs on end: the threads of a BLAS go on spinning for hundredths of a second behind their last product.
+    """
     times = dict.fromkeys(["blas", *runs], float("inf"))
     for _ in range(ROUNDS if len(runs) > 1 else 1):
         for name, run in runs.items():
-            times[name] = min(times[name], _seconds(run))
+            times[name] = min(times[name], *(_seconds(run) for _ in range(RUNS)))
     return min(times, key=times.__getitem__)
 
 
