@@ -118,8 +118,8 @@ class Library:
         """Which operand of `a @ b.T` to copy into the other order first, 0 or 1, where that is faster.
 
         OpenBLAS packs larger operands, and has AVX-512 kernels that need not for small ones – but for this case only up to a
-        tenth of `UNPACKED`. Between them a copy of the smaller operand makes it up to 2.5 times
-        faster (0.3.21 to 0.3.34), unless there is too little to multiply for each number that is copied.
+        tenth of `UNPACKED`. Between them a copy of the smaller operand makes it up to 2.5 times faster (0.3.21 to 0.3.34),
+        unless there is too little to multiply for each number that is copied.
         """
         if not (self._small_kernels and UNPACKED // 10 < m * n * inner <= UNPACKED):
             return None
@@ -130,7 +130,7 @@ class Library:
     def cut(self, m: int, n: int, inner: int) -> "tuple[bool, int] | None":
         """How to cut a product so that no part is packed: (whether along the inner axis, else into rows; how long the parts are).
 
-        On one thread that makes it 1.05 to 1.4 times as fast (0.3.21 to 0.3.34), where the parts are not too thin.
+        On one thread that makes it 1.05 to 1.4 times as fast (0.3.21 and 0.3.31), where the parts are not too thin.
         """
         if not (self._small_kernels and UNPACKED < m * n * inner <= PARTS * UNPACKED):
             return None

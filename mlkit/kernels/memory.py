@@ -1,5 +1,6 @@
 """Which known piece of memory an array lies in."""
 
+import math
 import weakref
 from bisect import bisect_right, insort
 from collections import deque
@@ -71,7 +72,7 @@ def address(array: Array) -> int:
 
 def aligned(shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
     """Zeros that begin a cache line. Long arrays of np.zeros begin 16 bytes behind one: each wide load from them takes two."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod((shape,) if isinstance(shape, int) else shape) * np.dtype(dtype).itemsize
     memory = bytearray(size + ALIGNMENT)  # no array, so that views of the result refer to the result, not to this
     return np.ndarray(shape, dtype, memory, -address(np.frombuffer(memory, np.uint8)) % ALIGNMENT)
 

@@ -80,7 +80,7 @@ def adam_update(
     rate, floor, kept = (rates[i, ...] for i in range(3))
     for g, m, v, p, t in cut(gradient, moment, square, value):
         if decay is not None and not decoupled:
-            total = k.aligned_copy(t)
+            total = k.aligned(t.shape, t.dtype)
             yield np.multiply, (p, decay, total)
             yield np.add, (total, g, total)
             g = total

@@ -61,7 +61,7 @@ def rule_update(rule: str, settings: Settings, rates: Array, gradient: Array, *r
     decay = k.scalar(settings[0], gradient.dtype) if settings[0] and rule != "lion" else None
     numbers = tuple(rates[i, ...] for i in range(KEPT))
     extra = k.aligned(len(next(cut(gradient))[0]), gradient.dtype)
-    total = k.aligned_copy(extra)
+    total = k.aligned(extra.shape, extra.dtype)
     for g, *states, p, t in cut(gradient, *rest):
         u, d = extra[: len(g)], total[: len(g)]
         if decay is not None:

@@ -67,7 +67,7 @@ def sgd_update(
         if momentum is not None:
             yield from bind_axpby(g, v, None, momentum)
             if nesterov:
-                extra = k.aligned_copy(t)
+                extra = k.aligned(t.shape, t.dtype)
                 yield np.multiply, (v, momentum, extra)
                 yield np.add, (extra, g, extra)
                 v = extra

@@ -102,7 +102,7 @@ class Parts:
 
     def _redirect(self, stores: Sequence[Any]) -> None:
         """Give the parameters gradients in vectors of their own."""
-        others = {store: k.keep(k.aligned_copy(store.gradient), "gradient") for store in stores}
+        others = {store: k.keep(k.aligned(store.gradient.shape, store.gradient.dtype), "gradient") for store in stores}
         self.sums += [(store.gradient, other) for store, other in others.items()]
         for p in self.parameters:
             store, start = p.place

@@ -157,7 +157,7 @@ class Step:
             names = [self.strategy]
             if self.strategy == "fastest":
                 runs["blas"] = partial(self._on_blas, arrays, count)
-                names = ["parts", "one" if _seconds(runs["blas"]) <= LONG else "processes"]
+                names = ["parts", "one" if min(_seconds(runs["blas"]) for _ in range(RUNS)) <= LONG else "processes"]
             for name in names:
                 with suppress(PlanError):
                     parts = None if name == "one" else self._parted(name, arrays, count)

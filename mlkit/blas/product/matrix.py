@@ -163,7 +163,7 @@ def _recipe(
     else:
         routine, fill = library.gemm[dtype], _gemm(library.integer, m, n, inner, left, right, target, factors)
         cut = library.cut(*((n, m) if target[0] else (m, n)), inner) if cuts and dtype.kind == "f" else None
-        if cut is not None and (left[0] or not right[0]):
+        if cut is not None and (left[0] or not right[0]):  # parts of `a @ b.T` would be packed all the same
             routine, fill = _in_turn, _cut(routine, library.integer, (m, n, inner), operands, item, factors, *cut)
     reaches = tuple(reach(shape, strides, item) for shape, strides in operands)
     plain = min(m, n) > 1 and (left[0], right[0], target[0]) == (False, True, False)
