@@ -60,7 +60,7 @@ def load(path: "str | PathLike[str]") -> tuple[Any, ...]:
         raise PlanError(f"{os.fspath(path)} is no plan: it is not JSON ({error})") from error
     try:
         return decoded(found)
-    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, MemoryError, OverflowError, zlib.error) as error:
         raise PlanError(f"{os.fspath(path)} is no plan of format {FORMAT}: {error!r}") from error
 
 

@@ -289,6 +289,8 @@ def damage(found, change):
         lambda p: p["calls"][0][1][0].update(dtype="O"),
         lambda p: p["calls"][0][1][0].update(buffer=10**6),
         lambda p: p["calls"][1][1][0].update(shape=[2, 2], strides=[16, 8]),
+        lambda p: p["outer"][0].update(shape=[2**40, 2**40]),
+        lambda p: p["outer"][0].update(shape=[2**50]),
         lambda p: p["offsets"].clear(),
         lambda p: p.update(arena=-5),
         lambda p: p.update(arena="x"),
