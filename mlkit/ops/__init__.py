@@ -4,6 +4,7 @@ from . import method as _method  # noqa: F401  # attaches Tensor's operators
 from .activation import elu, gelu, hardsigmoid, leaky_relu, log_softmax, mish, relu, sigmoid, silu, softmax, softplus, tanh
 from .arithmetic import absolute, add, divide, exp, log, matmul, multiply, negative, power, sqrt, subtract
 from .attention import rotary, scaled_dot_product_attention, self_attention
+from .batchnorm import batch_norm
 from .conv import conv1d, conv2d, conv_transpose2d
 from .crossentropy import cross_entropy, nll_loss
 from .ctc import ctc_loss
@@ -20,7 +21,7 @@ from .loss import (
     mse_loss,
     smooth_l1_loss,
 )
-from .normalize import batch_norm, group_norm, layer_norm, rms_norm
+from .normalize import group_norm, layer_norm, rms_norm
 from .pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from .recurrent import gru, lstm, rnn
 from .reduce import max, mean, min, sum

@@ -3,6 +3,9 @@
 The order in memory is (H, N, W, C): all channels of a pixel lie together, so a window of adjacent pixels is one row of a
 matrix; and the same row of all images lies together, so what combines rows – a transform, a pool – runs over thousands
 of contiguous numbers. Zeros to the right of a row are shared with those to the left of the next.
+
+A convolution that pads its input leaves zeros around its output, too, and what comes behind it – a normalisation, a pool –
+keeps them. So the next convolution finds its padding there, and all of them work on lines without gaps.
 """
 
 from typing import Any
@@ -14,7 +17,10 @@ from ..errors import ArgumentError
 from ..kernels import Array
 
 Pair = tuple[int, int]
+Shape = tuple[int, int, int, int]
 FEW = 20000  # numbers that are filled as soon as the edges around them
+TILE = 4  # rows that a fast convolution makes at a time: planes are added to fill the last
+_surrounded = k.Regions()  # memory of images that are known to have zeros around them: (shape, top, left)
 
 
 def shares(count: int, parts: int) -> list[slice]:
@@ -48,45 +54,114 @@ class Padded:
     """
 
     def __init__(
-        self, shape: tuple[int, int, int, int], top: int, left: int, planes: int, pitch: int, tail: int, dtype: object
+        self, shape: Shape, top: int, left: int, planes: int, pitch: int, tail: int, dtype: object, memory: Array | None = None
     ) -> None:
         self.height, self.batch, self.width, self.channels = shape
         self.top, self.left, self.planes, self.pitch = top, left, planes, pitch
         self.pixels = planes * self.batch * pitch
-        self.memory = k.empty(((self.pixels + tail) * self.channels,), dtype)
+        self.memory = k.empty(((self.pixels + tail) * self.channels,), dtype) if memory is None else memory
         self.grid = self.memory[: self.pixels * self.channels].reshape(planes, self.batch, pitch, self.channels)
 
     @classmethod
+    def room(cls, shape: Shape, top: int, left: int, dtype: object, memory: Array | None = None) -> "Padded":
+        """Memory for images, and for the zeros around them that a convolution with such padding wants."""
+        height, _, width, _ = shape
+        planes = 2 * top + -(-height // TILE) * TILE if top else height
+        return cls(shape, top, left, planes, width + left, 2 * left, dtype, memory)
+
+    @classmethod
+    def of(cls, x: Array) -> "Padded | None":
+        """The memory around `x`, (H, N, W, C), if it is known to be zeros. It was made by `room`."""
+        found = _surrounded.find(k.address(x)) if x.size else None
+        if found is None:
+            return None
+        (shape, top, left), offset, memory = found
+        padded = cls.room(shape, top, left, memory.dtype, memory)
+        alike = padded.inside
+        same = x.shape == shape and x.dtype == memory.dtype and offset == padded.base * padded.channels * x.itemsize
+        return padded if same and _steps(x) == _steps(alike) else None
+
+    @classmethod
     def around(cls, x: Array, top: int, left: int, planes: int, pitch: int, tail: int) -> "Padded":
-        """`x`, (H, N, W, C), with zeros around it; no copy of what needs none."""
-        height, batch, width, _ = x.shape
-        if tail == 0 and planes == height and pitch == width and x.flags.c_contiguous:
-            same: Padded = cls.__new__(cls)
-            same.height, same.batch, same.width, same.channels = x.shape
-            same.top, same.left, same.planes, same.pitch, same.pixels = 0, 0, planes, pitch, height * batch * width
-            same.memory, same.grid = x.reshape(-1), x
-            return same
+        """`x`, (H, N, W, C), with zeros around it; no copy where it has them, or needs none."""
+        known = cls.of(x)
+        found = known and known.within(top, left, planes, pitch, tail)
+        if found:
+            return found
+        if tail == 0 and planes == x.shape[0] and pitch == x.shape[2] and x.flags.c_contiguous:
+            return cls(x.shape, 0, 0, planes, pitch, 0, x.dtype, x.reshape(-1))
         padded = cls(x.shape, top, left, planes, pitch, tail, x.dtype)
         padded.clear()
         k.copy(x, out=padded.inside)
         return padded
+
+    def within(self, top: int, left: int, planes: int, pitch: int, tail: int) -> "Padded | None":
+        """The same images with fewer zeros around them, if there are so many."""
+        if self.pitch != pitch or self.top < top or self.left < left:
+            return None
+        first = ((self.top - top) * self.batch * pitch + self.left - left) * self.channels
+        memory = self.memory[first : first + (planes * self.batch * pitch + tail) * self.channels]
+        if memory.size < (planes * self.batch * pitch + tail) * self.channels:
+            return None
+        shape = self.height, self.batch, self.width, self.channels
+        return Padded(shape, top, left, planes, pitch, tail, memory.dtype, memory)
+
+    @property
+    def base(self) -> int:
+        """The first pixel of the first image."""
+        return self.top * self.batch * self.pitch + self.left
 
     @property
     def inside(self) -> Array:
         """The images without the zeros: (H, N, W, C)."""
         return self.grid[self.top : self.top + self.height, :, self.left : self.left + self.width]
 
+    @property
+    def lines(self) -> Array:
+        """The images with the zeros beside them: (H, N, pitch, C), contiguous."""
+        return self.grid[self.top : self.top + self.height]
+
+    @property
+    def flow(self) -> Array:
+        """The images with what lies between the end of a line and the next: (H, N, pitch, C), contiguous."""
+        first = self.base * self.channels
+        shape = self.height, self.batch, self.pitch, self.channels
+        return self.memory[first : first + self.height * self.batch * self.pitch * self.channels].reshape(shape)
+
+    def surrounded(self) -> Array:
+        """The images, (H, N, W, C), which from now on are known to have zeros around them. Their memory was made by `room`."""
+        if self.top or self.left:
+            shape = self.height, self.batch, self.width, self.channels
+            _surrounded.add(self.memory, (shape, self.top, self.left))
+        return self.inside
+
     def clear(self) -> None:
         """Write the zeros around the images."""
+        self.clear_planes()
+        if self.memory.size > FEW:
+            right = self.left + self.width
+            for part in (self.lines[:, :, : self.left], self.lines[:, :, right:]):
+                if part.size:
+                    k.fill(0, part)
+
+    def clear_planes(self) -> None:
+        """Write the zeros around the lines."""
         if self.memory.size <= FEW:
             k.fill(0, self.memory)
             return
-        below, right = self.top + self.height, self.left + self.width
-        middle = self.grid[self.top : below]
-        rest = self.memory[self.pixels * self.channels :]
-        for part in (self.grid[: self.top], self.grid[below:], middle[:, :, : self.left], middle[:, :, right:], rest):
+        for part in (self.grid[: self.top], self.grid[self.top + self.height :], self.memory[self.pixels * self.channels :]):
             if part.size:
                 k.fill(0, part)
+
+    def clear_behind(self, planes: slice, images: slice) -> None:
+        """Write the zeros behind some lines, where those of the next may begin."""
+        gap = self.pitch - self.width
+        if gap:
+            pixel = self.channels * self.memory.itemsize
+            shape = planes.stop - planes.start, images.stop - images.start, gap * self.channels
+            first = self.base + (planes.start * self.batch + images.start) * self.pitch + self.width
+            steps = self.batch * self.pitch * pixel, self.pitch * pixel, self.memory.itemsize
+            k.fill(0, np.ndarray(shape, self.memory.dtype, self.memory, first * pixel, steps))
 
     def windows(self, first: int, count: int, step: int, length: int) -> Array:
         """A matrix whose rows are `count` windows of `length` adjacent pixels, `step` pixels apart: (count, length * C)."""
@@ -94,3 +169,8 @@ class Padded:
         pixel = self.channels * item
         shape = count, length * self.channels
         return np.ndarray(shape, self.memory.dtype, self.memory, first * pixel, (step * pixel, item))
+
+
+def _steps(x: Array) -> list[int]:
+    """The strides of the axes that have a second element."""
+    return [step for step, size in zip(x.strides, x.shape) if size > 1]

@@ -1,6 +1,6 @@
-"""Normalisation: numbers made to have mean 0 and variance 1 – over the batch, the features, or groups of channels."""
+"""Normalisation: numbers made to have mean 0 and variance 1 – over the features, or groups of channels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -9,86 +9,9 @@ from ..blas import gemv
 from ..errors import DtypeError, ShapeError
 from ..kernels import Array
 from ..tensor import Backward, primitive
-from .activation import FUSED
-from .image import rolled, unrolled
 
 Primitive = tuple[Array, Backward]
 BLOCK = 32768  # numbers worked on at a time: they stay in a second-level cache
-FEW = 65536  # numbers up to which long rows cost more to make than they save
-
-
-@primitive
-def batch_norm(
-    x: Array, weight: Array | None = None, bias: Array | None = None, residual: Array | None = None,
-    running_mean: Array | None = None, running_var: Array | None = None, training: bool = False,
-    momentum: float | Array = 0.1, eps: float = 1e-5, activation: str | None = None,
-) -> Primitive:  # fmt: skip
-    """`activation((x - mean) / sqrt(var + eps) * weight + bias + residual)`, for each channel: (N, C), (N, C, L) or (N, C, H, W).
-
-    In training mean and variance are the batch's, and the running ones follow: `r += momentum * (batch's - r)`, with the
-    unbiased variance; else, if there are running ones, they are taken. Rounding errors grow with the ratio of mean to
-    deviation, as they do in x. Source: Ioffe & Szegedy 2015.
-    """
-    rows = _channel_rows(x, weight, bias)
-    others = None if residual is None else _same_rows(x, residual)
-    batch = training or running_mean is None or running_var is None
-    function = FUSED[activation] if activation else None
-    size = k.whole_batch(len(rows))
-    if batch:
-        mean, var = _statistics(rows)
-        if training and running_mean is not None and running_var is not None:
-            _follow(running_mean, mean, momentum)
-            unbiased = k.multiply(var, k.scalar(size / max(1, size - 1), x.dtype))
-            _follow(running_var, unbiased, momentum)
-    else:
-        mean, var = running_mean, running_var  # type: ignore[assignment]  # there are such
-    root = k.add(var, k.scalar(eps, x.dtype))
-    root = k.sqrt(root, out=root)
-    scale = k.reciprocal(root) if weight is None else k.divide(weight, root)
-    shift = k.subtract(k.row(0, rows.shape[1], x.dtype) if bias is None else bias, k.multiply(mean, scale))
-    y, longs = k.empty(rows.shape, x.dtype), _long(rows, scale, shift)
-    for source, target, more in zip(_blocks(rows), _blocks(y), _blocks(y if others is None else others)):
-        k.add(k.multiply(source, longs[0], out=target), longs[1], out=target)
-        if others is not None:
-            k.add(target, more, out=target)
-        if function:
-            function.value(target, target)
-
-    def backward(dy: Array):  # type: ignore[no-untyped-def]
-        d, inverse = _dense_rows(dy), k.reciprocal(root)
-        dz = k.empty(rows.shape, x.dtype) if function else d
-        dbias, product = k.empty(rows.shape[1:], x.dtype), k.empty(rows.shape[1:], x.dtype)
-        for number, (above, value, below, source) in enumerate(zip(*map(_blocks, (d, y, dz, rows)))):
-            if function:
-                function.gradient(above, value, below)
-            flat = -1, rows.shape[1]
-            ones, beta = k.row(1, below.size // flat[1], x.dtype), float(number > 0)
-            gemv(below.reshape(flat).T, ones, out=dbias, beta=beta)
-            gemv(k.multiply(below, source).reshape(flat).T, ones, out=product, beta=beta)
-        k.subtract(product, k.multiply(mean, dbias), out=product)
-
-        def dx(out: Array | None) -> Array:
-            found = k.empty(rows.shape, x.dtype)
-            share = k.scalar(-1 / size, x.dtype)
-            products, dbiases = _over_batch(product, dbias) if batch else (product, dbias)
-            slope = k.multiply(k.multiply(products, share), k.square(inverse))
-            rest = k.subtract(k.multiply(dbiases, share), k.multiply(mean, slope))
-            longs = _long(rows, scale, slope, rest)
-            for source, middle, target in zip(_blocks(dz), _blocks(rows), _blocks(found)):
-                if batch:
-                    k.add(k.multiply(middle, longs[1], out=target), longs[2], out=target)
-                    source = k.add(target, source, out=target)
-                k.multiply(source, longs[0], out=target)
-            return k.into(out, _shaped(found, x))
-
-        return (
-            dx,
-            lambda out: k.multiply(product, inverse, out=out),
-            lambda out: k.into(out, dbias),
-            lambda out: k.into(out, _shaped(dz, x)),
-        )
-
-    return _shaped(y, x), backward
 
 
 @primitive
@@ -141,7 +64,7 @@ def group_norm(x: Array, weight: Array | None, bias: Array | None, num_groups: i
     """
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
         raise ShapeError(f"group_norm: input {x.shape} with {num_groups} groups; it takes (N, C, …), C a multiple of the groups")
-    _check_channels("group_norm", x.shape[1], x.dtype, weight, bias)
+    check_channels("group_norm", x.shape[1], x.dtype, weight, bias)
     batch, channels = x.shape[:2]
     rows = k.dense(x).reshape(batch * num_groups, -1)
     share, columns = _share(rows.shape[1], x.dtype), (batch, channels, -1)
@@ -165,62 +88,7 @@ def group_norm(x: Array, weight: Array | None, bias: Array | None, num_groups: i
     return y.reshape(x.shape), backward
 
 
-def _statistics(rows: Array) -> tuple[Array, Array]:
-    """(mean, variance), of each column."""
-    share = k.row(1 / k.whole_batch(len(rows)), len(rows), rows.dtype)
-    mean, var = k.over_batch(gemv(rows.T, share)), k.empty(rows.shape[1:], rows.dtype)
-    (long_mean,) = _long(rows, mean)
-    for number, source in enumerate(_blocks(rows)):
-        centred = k.subtract(source, long_mean)
-        squares = k.square(centred, out=centred).reshape(-1, rows.shape[1])
-        gemv(squares.T, share[: len(squares)], out=var, beta=float(number > 0))
-    return mean, k.over_batch(var)
-
-
-def _over_batch(*sums: Array) -> Sequence[Array]:
-    """Some sums over all parts of the batch, exchanged at once."""
-    if k.whole_batch(1) == 1:
-        return sums
-    together = k.empty((len(sums), *sums[0].shape), sums[0].dtype)
-    for one, place in zip(sums, together):
-        k.copy(one, out=place)
-    return list(k.over_batch(together))
-
-
-def _follow(running: Array, now: Array, momentum: float | Array) -> None:
-    k.call(k.followed, now, momentum if isinstance(momentum, np.ndarray) else k.scalar(momentum, now.dtype), running)
-
-
-def _channel_rows(x: Array, weight: Array | None, bias: Array | None) -> Array:
-    """(N, C, …) as a matrix with a column for each channel: images as they lie in memory."""
-    if x.ndim not in (2, 3, 4) or x.size == 0:
-        raise ShapeError(f"batch_norm: input {x.shape}; it takes (N, C), (N, C, L) or (N, C, H, W), not empty")
-    _check_channels("batch_norm", x.shape[1], x.dtype, weight, bias)
-    return _dense_rows(x)
-
-
-def _same_rows(x: Array, residual: Array) -> Array:
-    if residual.shape != x.shape or residual.dtype != x.dtype:
-        raise ShapeError(f"batch_norm: the residual is {residual.shape}, {residual.dtype}; the input {x.shape}, {x.dtype}")
-    return _dense_rows(residual)
-
-
-def _dense_rows(x: Array) -> Array:
-    turned = x if x.ndim == 2 else rolled(x if x.ndim == 4 else x[:, :, None])
-    return k.dense(turned).reshape(-1, x.shape[1])
-
-
-def _shaped(rows: Array, x: Array) -> Array:
-    """A matrix of channel rows in the shape of `x`."""
-    if x.ndim == 2:
-        return rows
-    batch, channels, *size = x.shape
-    height, width = size if x.ndim == 4 else (1, *size)
-    images = unrolled(rows.reshape(height, batch, width, channels))
-    return images if x.ndim == 4 else images[:, :, 0]
-
-
-def _check_channels(name: str, channels: int, dtype: object, *vectors: Array | None) -> None:
+def check_channels(name: str, channels: int, dtype: object, *vectors: Array | None) -> None:
     for vector in vectors:
         if vector is not None and vector.shape != (channels,):
             raise ShapeError(f"{name}: weight or bias {vector.shape} for {channels} channels; it takes ({channels},)")
@@ -299,24 +167,7 @@ def _share(features: int, dtype: object) -> Array:
     return k.row(1 / features, features, dtype)
 
 
-def _cut(rows: Array, features: int = 0) -> Iterator[Array]:
+def _cut(rows: Array, features: int) -> Iterator[Array]:
     """The rows, some at a time."""
-    step = max(1, k.grain(BLOCK) // max(1, features or rows.shape[1]))
+    step = max(1, k.grain(BLOCK) // features)
     return (rows[first : first + step] for first in range(0, len(rows), step))
-
-
-def _wide(rows: Array) -> int:
-    """How many rows to take as one long row, beside which lies a row of numbers for each channel – that has to be made."""
-    count, channels = rows.shape
-    return k.long_row(count, channels, k.BUFFER if rows.size > FEW else FEW // 64)
-
-
-def _long(rows: Array, *vectors: Array) -> list[Array]:
-    """Each vector, one number for each channel, repeated to a long row."""
-    shape = _wide(rows), rows.shape[1]
-    return [k.copy(vector, out=k.empty(shape, vector.dtype)).reshape(-1) for vector in vectors]
-
-
-def _blocks(rows: Array) -> Iterator[Array]:
-    """The rows as long rows, some at a time."""
-    return _cut(rows.reshape(-1, _wide(rows) * rows.shape[1]))

@@ -1,6 +1,6 @@
 """Convolution in one and two dimensions, as matrix products on images in the order (H, N, W, C)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ... import kernels as k
@@ -210,22 +210,37 @@ def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation
     turned = g.turned
     planes = winograd.planes(g) if winograd.suits(g) else g.out_height
     if turned is None:
-        dz = Padded(dy.shape, 0, 0, planes, g.out_pitch, 0, dy.dtype)
+        zeros = 0, 0, planes, g.out_pitch, 0
     else:
         top, left = turned.padding
         planes = max(top + planes, turned.planes)
         if winograd.suits(turned):
             planes = max(planes, winograd.planes(turned) + turned.kernel[0] - 1)
-        dz = Padded(dy.shape, top, left, planes, turned.pitch, turned.tail, dy.dtype)
-    dz.clear()
+        zeros = top, left, planes, turned.pitch, turned.tail
     if function is None or y is None:
-        k.copy(dy, out=dz.inside)
-        return dz
+        return Padded.around(dy, *zeros)
+    value, slope = Padded.of(y), Padded.of(dy)
+    if value and slope and value.pitch == slope.pitch:
+        dz = Padded.room(dy.shape, value.top, value.left, dy.dtype)
+        fitting = dz.within(*zeros)
+        if fitting:
+            dz.clear_planes()
+            for one in zip(*map(_chunks, (slope.lines, value.lines, dz.lines))):
+                function.gradient(*one)
+            return fitting
+    dz = Padded(dy.shape, *zeros, dy.dtype)
+    dz.clear()
     step = max(1, k.grain(CHUNK) * len(dy) // dy.size)
     for first in range(0, len(dy), step):
         part = slice(first, first + step)
         k.copy(function.gradient(dy[part], y[part], None), out=dz.inside[part])
     return dz
+
+
+def _chunks(lines: Array) -> Iterator[Array]:
+    """Contiguous numbers, some at a time."""
+    flat, step = lines.reshape(-1), k.grain(CHUNK)
+    return (flat[first : first + step] for first in range(0, flat.size, step))
 
 
 def _input_gradient(g: Geometry, dz: Padded, kernel: Array, algorithm: str | None) -> Array:

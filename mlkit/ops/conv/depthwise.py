@@ -9,7 +9,7 @@ from ...blas import gemv
 from ...kernels import Array
 from ..activation import Activation
 from ..image import Padded
-from .direct import finish, scratch
+from .direct import scratch
 from .geometry import Block, Geometry
 
 
@@ -29,7 +29,7 @@ def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, act
         if start is not None:
             k.add(z, start, out=z)
         if activation:
-            finish(z, z, activation)
+            activation.value(z, z)
     return y
 
 

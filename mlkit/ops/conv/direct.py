@@ -17,16 +17,16 @@ from .geometry import Block, Geometry, Run
 
 def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, activation: Activation | None) -> Array:
     """Output images (H, N, W, outputs); the kernel is (kernel height, kernel width, channels, outputs)."""
-    y = k.empty((g.out_height, g.batch, g.out_width, g.outputs), kernel.dtype)
+    y = g.output(kernel.dtype)
     for block in g.blocks():
-        z = scratch(g, block, kernel.dtype)
+        z, first = room(g, block, y)
         if bias is not None:
-            k.copy(bias, out=z.memory.reshape(-1, g.outputs))
-        for run, windows, pixels in pairs(g, source, block, z, 0):
+            k.copy(bias, out=z.windows(first, block.rows * g.out_pitch, 1, 1))
+        for run, windows, pixels in pairs(g, source, block, z, first):
             begun = bias is not None or run is not g.runs[0]
             gemm(windows, taps(kernel, run), out=pixels, beta=1.0 if begun else 0.0)
-        finish(z.inside, block.of(y), activation)
-    return y
+        finish(g, block, z, y, activation)
+    return y.surrounded()
 
 
 def input_gradient(g: Geometry, dz: Padded, kernel: Array) -> Array:
@@ -35,7 +35,7 @@ def input_gradient(g: Geometry, dz: Padded, kernel: Array) -> Array:
     k.fill(0, dx.memory)
     turned = k.copy(kernel.transpose(0, 3, 1, 2))  # (kernel height, outputs, kernel width, channels)
     for block in g.blocks():
-        for run, windows, pixels in pairs(g, dx, block, dz, base(dz) + g.offset(block)):
+        for run, windows, pixels in pairs(g, dx, block, dz, dz.base + g.offset(block)):
             part = turned[run.row, :, run.tap : run.tap + run.length]
             gemm(pixels, part.reshape(g.outputs, -1), out=windows, beta=1.0)
     return dx.inside
@@ -45,7 +45,7 @@ def weight_gradient(g: Geometry, source: Padded, dz: Padded, out: Array) -> None
     """(kernel height, kernel width, channels, outputs) into `out`."""
     k.fill(0, out)
     for block in g.blocks():
-        for run, windows, pixels in pairs(g, source, block, dz, base(dz) + g.offset(block)):
+        for run, windows, pixels in pairs(g, source, block, dz, dz.base + g.offset(block)):
             gemm(windows.T, pixels, out=taps(out, run), beta=1.0)
 
 
@@ -71,9 +71,11 @@ def taps(kernel: Array, run: Run) -> Array:
     return kernel[run.row, run.tap : run.tap + run.length].reshape(-1, kernel.shape[-1])
 
 
-def base(dz: Padded) -> int:
-    """The first pixel of the first image."""
-    return dz.top * dz.batch * dz.pitch + dz.left
+def room(g: Geometry, block: Block, y: Padded) -> tuple[Padded, int]:
+    """Where a block of the output is made, with the pitch of windows, and its first pixel there: in `y`, or aside."""
+    if y.pitch == g.out_pitch:
+        return y, y.base + g.offset(block)
+    return scratch(g, block, y.memory.dtype), 0
 
 
 def scratch(g: Geometry, block: Block, dtype: object) -> Padded:
@@ -82,10 +84,16 @@ def scratch(g: Geometry, block: Block, dtype: object) -> Padded:
     return Padded((planes, block.last - block.first, g.out_width, g.outputs), 0, 0, planes, g.out_pitch, 0, dtype)
 
 
-def finish(z: Array, y: Array, activation: Activation | None) -> None:
-    """`y = activation(z)`, out of scratch memory, which has a pitch, into that of the result, which has none."""
-    shape = *z.shape[:2], -1
-    z, y = z.reshape(shape), y.reshape(shape)
-    k.copy(z, out=y)  # which takes lines with gaps better than other calls do
+def finish(g: Geometry, block: Block, z: Padded, y: Padded, activation: Activation | None) -> None:
+    """`y = activation(z)` for the block that was made in z, without what lies behind its lines."""
+    if z is y:
+        if activation:
+            pixels = y.windows(y.base + g.offset(block), block.rows * g.out_pitch, 1, 1)
+            activation.value(pixels, pixels)
+        y.clear_behind(slice(block.top, block.bottom), slice(block.first, block.last))
+        return
+    shape = block.bottom - block.top, block.last - block.first, -1
+    target = block.of(y.inside).reshape(shape)
+    k.copy(z.inside.reshape(shape), out=target)  # which takes lines with gaps better than other calls do
     if activation:
-        activation.value(y, y)
+        activation.value(target, target)

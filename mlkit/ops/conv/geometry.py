@@ -71,6 +71,13 @@ class Geometry:
         """The input, (H, N, W, C), with zeros around it, and at least so many planes."""
         return Padded.around(x, *self.padding, max(planes, self.planes), self.pitch, self.tail)
 
+    def output(self, dtype: object) -> Padded:
+        """Memory for the output, with the zeros around it that such a convolution wants next, if lines have room."""
+        top, left = self.padding if self.out_width + self.padding[1] == self.out_pitch else (0, 0)
+        y = Padded.room((self.out_height, self.batch, self.out_width, self.outputs), top, left, dtype)
+        y.clear_planes()
+        return y
+
     @property
     def turned(self) -> "Geometry | None":
         """The convolution that makes the gradient of the input from that of the output, by the kernel turned round.

@@ -13,7 +13,7 @@ from ...blas import gemm
 from ...kernels import Array
 from ..activation import Activation
 from ..image import Padded
-from .direct import base, finish, scratch
+from .direct import finish, room
 from .geometry import Block, Geometry
 
 FEW = 16  # kernel width × channels up to which gathering pays
@@ -35,24 +35,24 @@ def padded(g: Geometry, x: Array) -> Padded:
 
 def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, activation: Activation | None) -> Array:
     """Output images (H, N, W, outputs); the kernel is (kernel height, kernel width, channels, outputs)."""
-    y = k.empty((g.out_height, g.batch, g.out_width, g.outputs), kernel.dtype)
+    y = g.output(kernel.dtype)
     flat = kernel.reshape(-1, g.outputs)
     if bias is not None:  # the weight of one tap more, which is always one
         flat = k.empty((len(flat) + 1, g.outputs), kernel.dtype)
         k.copy(kernel.reshape(-1, g.outputs), out=flat[:-1])
         k.copy(bias, out=flat[-1])
     for block, columns in _gathered(g, source, len(flat)):
-        z = scratch(g, block, kernel.dtype)
-        gemm(columns.T, flat, out=z.memory.reshape(-1, g.outputs))
-        finish(z.inside, block.of(y), activation)
-    return y
+        z, first = room(g, block, y)
+        gemm(columns.T, flat, out=z.windows(first, columns.shape[1], 1, 1))
+        finish(g, block, z, y, activation)
+    return y.surrounded()
 
 
 def weight_gradient(g: Geometry, source: Padded, dz: Padded, out: Array) -> None:
     """(kernel height, kernel width, channels, outputs) into `out`."""
     flat = k.fill(0, out).reshape(-1, g.outputs)
     for block, columns in _gathered(g, source, len(flat)):
-        pixels = dz.windows(base(dz) + g.offset(block), columns.shape[1], 1, 1)
+        pixels = dz.windows(dz.base + g.offset(block), columns.shape[1], 1, 1)
         gemm(columns, pixels, out=flat, beta=1.0)
 
 

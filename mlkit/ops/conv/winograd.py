@@ -16,7 +16,6 @@ from ...blas import gemm
 from ...kernels import Array, Bound
 from ..activation import Activation
 from ..image import Padded, shares
-from .direct import base
 from .geometry import Geometry
 
 POINTS = 6
@@ -45,7 +44,7 @@ def planes(g: Geometry) -> int:
 
 def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, activation: Activation | None) -> Array:
     """Output images (H, N, W, outputs); the kernel is (kernel height, kernel width, channels, outputs)."""
-    y = k.empty((g.out_height, g.batch, g.out_width, g.outputs), kernel.dtype)
+    y = g.output(kernel.dtype)
     filters = gemm(_filter(g.kernel[0], kernel.dtype), kernel.reshape(g.kernel[0], -1)).reshape(POINTS, -1, g.outputs)
     for part in _parts(g):
         rows = _transformed(g, source, part)
@@ -55,13 +54,13 @@ def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, act
         for point in range(POINTS):
             for windows, pixels in _pairs(g, rows[point], z[point]):
                 gemm(windows, filters[point], out=pixels, beta=1.0 if point == 1 and bias is not None else 0.0)
-        made = y[part.first * tile(g) : part.last * tile(g), part.left : part.right]
-        made = made.reshape(len(made), -1, g.out_width * g.outputs)
+        planes, images = slice(part.first * tile(g), min(part.last * tile(g), g.out_height)), slice(part.left, part.right)
+        made = y.flow.reshape(g.out_height, g.batch, -1)[planes, images]
         k.call(winograd_rows, z.reshape(POINTS + 1, part.last - part.first, part.right - part.left, -1), tile(g), made)
         if activation:
-            flat = made.reshape(len(made), -1)
-            activation.value(flat, flat)
-    return y
+            activation.value(made, made)
+        y.clear_behind(planes, images)
+    return y.surrounded()
 
 
 def weight_gradient(g: Geometry, source: Padded, dz: Padded, out: Array) -> None:
@@ -71,7 +70,7 @@ def weight_gradient(g: Geometry, source: Padded, dz: Padded, out: Array) -> None
     for part in _parts(g):
         rows = _transformed(g, source, part)
         z = k.empty((POINTS, part.pixels(g), g.outputs), dz.memory.dtype)
-        first = base(dz) + (part.first * size * g.batch + part.left) * g.out_pitch
+        first = dz.base + (part.first * size * g.batch + part.left) * g.out_pitch
         k.call(winograd_gradient, _rows(dz, first, size, size, part), z.reshape(POINTS, part.last - part.first, -1))
         for point in range(POINTS):
             for windows, pixels in _pairs(g, rows[point], z[point]):
@@ -112,7 +111,7 @@ def winograd_input(rows: Array, out: Array) -> Iterator[Bound]:
 
 @k.composite
 def winograd_rows(points: Array, size: int, out: Array) -> Iterator[Bound]:
-    """Rows of the output from its values at the points, which are overwritten: (7, tiles, N, pitch * C) -> (rows, N, W * C)."""
+    """Rows of the output from its values at the points, which are overwritten: (7, tiles, N, pitch * C) -> (rows, N, numbers)."""
     z0, z1, z2, z3, z4, z5, t = points
     ys = [out[i::size] for i in range(size)]  # the last tile may lack rows
     even, odd, twice_even, twice_odd = z1, t, z3, z2
@@ -121,20 +120,16 @@ def winograd_rows(points: Array, size: int, out: Array) -> Iterator[Bound]:
     yield np.subtract, (z3, z4, z2)
     yield np.add, (z3, z4, z3)
     yield np.add, (z0, even, z0)
-    yield np.add, (z0, twice_even, z0)
-    yield _crop(z0, ys[0])  # z0 + z1 + z2 + z3 + z4
+    yield from _added(z0, twice_even, z0, ys[0])  # z0 + z1 + z2 + z3 + z4
     yield np.add, (twice_odd, twice_odd, twice_odd)
     if size == 4:
         four = k.scalar(4, out.dtype)
-        yield np.add, (odd, twice_odd, z0)
-        yield _crop(z0, ys[1])  # z1 - z2 + 2 (z3 - z4)
+        yield from _added(odd, twice_odd, z0, ys[1])  # z1 - z2 + 2 (z3 - z4)
         yield np.multiply, (twice_even, four, twice_even)
-        yield np.add, (even, twice_even, even)
-        yield _crop(even, ys[2])  # z1 + z2 + 4 (z3 + z4)
+        yield from _added(even, twice_even, even, ys[2])  # z1 + z2 + 4 (z3 + z4)
         yield np.multiply, (twice_odd, four, twice_odd)
     yield np.add, (odd, twice_odd, odd)
-    yield np.add, (odd, z5, odd)
-    yield _crop(odd, ys[-1])  # z1 - z2 + 2 or 8 (z3 - z4) + z5
+    yield from _added(odd, z5, odd, ys[-1])  # z1 - z2 + 2 or 8 (z3 - z4) + z5
 
 
 @k.composite
@@ -165,10 +160,14 @@ def winograd_gradient(rows: Array, out: Array) -> Iterator[Bound]:
     yield np.copyto, (z5, rows[-1])
 
 
-def _crop(row: Array, out: Array) -> Bound:
-    """Without the pixels beyond the width, and the rows beyond the height. A copy takes shorter lines better than a sum."""
+def _added(a: Array, b: Array, aside: Array, out: Array) -> Iterator[Bound]:
+    """`out = a + b`, as far as it goes; made aside if its lines are shorter, which a copy takes better than a sum."""
     tiles, _, width = out.shape
-    return np.copyto, (out, row[:tiles, :, :width])
+    if width == a.shape[2]:
+        yield np.add, (a[:tiles], b[:tiles], out)
+    else:
+        yield np.add, (a, b, aside)
+        yield np.copyto, (out, aside[:tiles, :, :width])
 
 
 class _Part(NamedTuple):

@@ -1,0 +1,195 @@
+"""Batch normalisation: every channel made to have mean 0 and variance 1 over the batch."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .. import kernels as k
+from ..blas import gemv
+from ..errors import ShapeError
+from ..kernels import Array
+from ..tensor import Backward, primitive
+from .activation import FUSED
+from .image import Padded, rolled, unrolled
+from .normalize import check_channels
+
+BLOCK = 32768  # numbers worked on at a time: they stay in a second-level cache
+FEW = 65536  # numbers up to which long rows cost more to make than they save
+
+
+@primitive
+def batch_norm(
+    x: Array, weight: Array | None = None, bias: Array | None = None, residual: Array | None = None,
+    running_mean: Array | None = None, running_var: Array | None = None, training: bool = False,
+    momentum: float | Array = 0.1, eps: float = 1e-5, activation: str | None = None,
+) -> tuple[Array, Backward]:  # fmt: skip
+    """`activation((x - mean) / sqrt(var + eps) * weight + bias + residual)`, for each channel: (N, C), (N, C, L) or (N, C, H, W).
+
+    In training mean and variance are the batch's, and the running ones follow: `r += momentum * (batch's - r)`, with the
+    unbiased variance; else, if there are running ones, they are taken. Rounding errors grow with the ratio of mean to
+    deviation, as they do in x. Source: Ioffe & Szegedy 2015.
+    """
+    if x.ndim not in (2, 3, 4) or x.size == 0:
+        raise ShapeError(f"batch_norm: input {x.shape}; it takes (N, C), (N, C, L) or (N, C, H, W), not empty")
+    check_channels("batch_norm", x.shape[1], x.dtype, weight, bias)
+    if residual is not None and (residual.shape != x.shape or residual.dtype != x.dtype):
+        raise ShapeError(f"batch_norm: the residual is {residual.shape}, {residual.dtype}; the input {x.shape}, {x.dtype}")
+    table = Table(x)
+    rows, others = table.rows, None if residual is None else table.rows_of(residual)
+    batch = training or running_mean is None or running_var is None
+    function = FUSED[activation] if activation else None
+    size = k.whole_batch(table.count)
+    if batch:
+        mean, var = _statistics(table)
+        if training and running_mean is not None and running_var is not None:
+            _follow(running_mean, mean, momentum)
+            unbiased = k.multiply(var, k.scalar(size / max(1, size - 1), x.dtype))
+            _follow(running_var, unbiased, momentum)
+    else:
+        mean, var = running_mean, running_var  # type: ignore[assignment]  # there are such
+    root = k.add(var, k.scalar(eps, x.dtype))
+    root = k.sqrt(root, out=root)
+    scale = k.reciprocal(root) if weight is None else k.divide(weight, root)
+    shift = k.subtract(k.row(0, x.shape[1], x.dtype) if bias is None else bias, k.multiply(mean, scale))
+    (y, result), longs = table.room(), table.long(scale, shift)
+    for source, target, more in zip(*map(table.blocks, (rows, y, y if others is None else others))):
+        k.add(k.multiply(source, longs[0], out=target), longs[1], out=target)
+        if others is not None:
+            k.add(target, more, out=target)
+        if function:
+            function.value(target, target)
+
+    def backward(dy: Array):  # type: ignore[no-untyped-def]
+        d, inverse = table.rows_of(dy), k.reciprocal(root)
+        dz, before = table.room() if function else (d, dy)
+        dbias, product = k.empty(rows.shape[1:], x.dtype), k.empty(rows.shape[1:], x.dtype)
+        for number, (above, value, below, source) in enumerate(zip(*map(table.blocks, (d, y, dz, rows)))):
+            if function:
+                function.gradient(above, value, below)
+            flat = -1, rows.shape[1]
+            ones, beta = k.row(1, below.size // flat[1], x.dtype), float(number > 0)
+            gemv(below.reshape(flat).T, ones, out=dbias, beta=beta)
+            gemv(k.multiply(below, source).reshape(flat).T, ones, out=product, beta=beta)
+        k.subtract(product, k.multiply(mean, dbias), out=product)
+
+        def dx(out: Array | None) -> Array:
+            found, gradient = table.room()
+            share = k.scalar(-1 / size, x.dtype)
+            products, dbiases = _over_batch(product, dbias) if batch else (product, dbias)
+            slope = k.multiply(k.multiply(products, share), k.square(inverse))
+            rest = k.subtract(k.multiply(dbiases, share), k.multiply(mean, slope))
+            longs = table.long(scale, slope, rest)
+            for source, middle, target in zip(*map(table.blocks, (dz, rows, found))):
+                if batch:
+                    k.add(k.multiply(middle, longs[1], out=target), longs[2], out=target)
+                    source = k.add(target, source, out=target)
+                k.multiply(source, longs[0], out=target)
+            return k.into(out, gradient)
+
+        return (
+            dx,
+            lambda out: k.multiply(product, inverse, out=out),
+            lambda out: k.into(out, dbias),
+            lambda out: k.into(out, before),
+        )
+
+    return result, backward
+
+
+class Table:
+    """(N, C), (N, C, L) or (N, C, H, W) as a matrix with a column for each channel: images as they lie in memory.
+
+    Where there are zeros beside the lines of an image, they are rows as others; what is added to all rows leaves them out, so
+    that zeros they remain.
+    """
+
+    def __init__(self, x: Array) -> None:
+        self.shape, self.dtype, self.channels = x.shape, x.dtype, x.shape[1]
+        self.count = x.size // self.channels
+        self._padded = Padded.of(_images(x)) if x.ndim == 4 else None
+        self.rows = self.rows_of(x)
+
+    def rows_of(self, x: Array) -> Array:
+        """Those of another array of the same shape; a copy where it does not lie as this one does."""
+        images, here = _images(x), self._padded
+        if here is None:
+            return k.dense(images).reshape(-1, self.channels)
+        there = Padded.of(images)
+        if there is None or there.left != here.left:
+            there = Padded.room(images.shape, here.top, here.left, x.dtype)
+            there.clear()
+            k.copy(images, out=there.inside)
+        return there.lines.reshape(-1, self.channels)
+
+    def room(self) -> tuple[Array, Array]:
+        """(rows, the array that they make): memory for a result. All rows are to be written."""
+        here = self._padded
+        if here is not None:
+            there = Padded.room(here.inside.shape, here.top, here.left, self.dtype)
+            there.clear_planes()
+            return there.lines.reshape(-1, self.channels), unrolled(there.surrounded())
+        rows = k.empty((self.count, self.channels), self.dtype)
+        if len(self.shape) == 2:
+            return rows, rows
+        batch, _, *size = self.shape
+        height, width = size if len(size) == 2 else (1, *size)
+        images = unrolled(rows.reshape(height, batch, width, self.channels))
+        return rows, images if len(size) == 2 else images[:, :, 0]
+
+    def long(self, *vectors: Array) -> list[Array]:
+        """Each vector, one number for each channel, repeated to a long row, with zeros where rows are no part of an image."""
+        wide, here = self._wide, self._padded
+        found = []
+        for vector in vectors:
+            whole = k.empty((wide, self.channels), vector.dtype)
+            inside = whole
+            if here is not None and here.left:
+                inside = k.fill(0, whole).reshape(-1, here.pitch, self.channels)[:, here.left :]
+            k.copy(vector, out=inside)
+            found.append(whole.reshape(-1))
+        return found
+
+    def blocks(self, rows: Array) -> Iterator[Array]:
+        """The rows as long rows, some at a time."""
+        flat = rows.reshape(-1, self._wide * self.channels)
+        step = max(1, k.grain(BLOCK) // flat.shape[1])
+        return (flat[first : first + step] for first in range(0, len(flat), step))
+
+    @property
+    def _wide(self) -> int:
+        """How many rows to take as one long row, beside which lies a row of numbers for each channel – that has to be made."""
+        line = 1 if self._padded is None else self._padded.pitch
+        least = k.BUFFER if self.rows.size > FEW else FEW // 64
+        return line * k.long_row(len(self.rows) // line, line * self.channels, least)
+
+
+def _statistics(table: Table) -> tuple[Array, Array]:
+    """(mean, variance), of each column."""
+    rows = table.rows
+    share = k.row(1 / k.whole_batch(table.count), len(rows), rows.dtype)
+    mean, var = k.over_batch(gemv(rows.T, share)), k.empty(rows.shape[1:], rows.dtype)
+    (long_mean,) = table.long(mean)
+    for number, source in enumerate(table.blocks(rows)):
+        centred = k.subtract(source, long_mean)
+        squares = k.square(centred, out=centred).reshape(-1, rows.shape[1])
+        gemv(squares.T, share[: len(squares)], out=var, beta=float(number > 0))
+    return mean, k.over_batch(var)
+
+
+def _over_batch(*sums: Array) -> Sequence[Array]:
+    """Some sums over all parts of the batch, exchanged at once."""
+    if k.whole_batch(1) == 1:
+        return sums
+    together = k.empty((len(sums), *sums[0].shape), sums[0].dtype)
+    for one, place in zip(sums, together):
+        k.copy(one, out=place)
+    return list(k.over_batch(together))
+
+
+def _follow(running: Array, now: Array, momentum: float | Array) -> None:
+    k.call(k.followed, now, momentum if isinstance(momentum, np.ndarray) else k.scalar(momentum, now.dtype), running)
+
+
+def _images(x: Array) -> Array:
+    """(H, N, W, C); a matrix stays what it is."""
+    return x if x.ndim == 2 else rolled(x if x.ndim == 4 else x[:, :, None])
