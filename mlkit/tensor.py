@@ -18,11 +18,21 @@ from . import kernels as k
 from .errors import DtypeError, MlkitError, ShapeError
 from .kernels import Array, Value
 
-Thunk = Callable[[Array | None], Array]
+Thunk = Callable[[Array | None], Array]  # may have an `add`: see Addend
 Backward = Callable[[Array], Sequence[Thunk | None]]
 Operand = Union["Tensor", Array, float]
 
 _gradients_wanted: ContextVar[bool] = ContextVar("mlkit_gradients", default=True)
+
+
+class Addend:
+    """A thunk that can as well add its gradient to what is there: `add` tells whether it did."""
+
+    def __init__(self, write: Thunk, add: Callable[[Array], bool]) -> None:
+        self._write, self.add = write, add
+
+    def __call__(self, out: Array | None) -> Array:
+        return self._write(out)
 
 
 class Tensor(Value):
@@ -138,7 +148,7 @@ class Tensor(Value):
                     if source._backward is None:
                         source._accumulate(thunk)
                     else:
-                        gradients[source] = _sum(gradients.get(source), thunk(None), dy)
+                        gradients[source] = _sum(gradients.get(source), thunk, dy)
             if not retain_graph:
                 tensor._inputs, tensor._backward = (), _spent
 
@@ -329,13 +339,16 @@ def _in_order(named: Sequence[Any], arrays: set[str], inputs: tuple[Any, ...], o
     return *inputs, *rest
 
 
-def _sum(earlier: tuple[Array, bool] | None, gradient: Array, dy: Array) -> tuple[Array, bool]:
+def _sum(earlier: tuple[Array, bool] | None, thunk: Thunk, dy: Array) -> tuple[Array, bool]:
     """(sum of the gradients that arrived, whether its memory may be written): a thunk may hand `dy` itself on."""
     if earlier is None:
-        base = dy if dy.base is None else dy.base
+        gradient, base = thunk(None), dy if dy.base is None else dy.base
         return gradient, gradient is not dy and gradient.base is not base and gradient is not base
     array, own = earlier
-    return k.add(array, gradient, out=array if own else None), True
+    add = getattr(thunk, "add", None) if own else None
+    if add and add(array):
+        return array, True
+    return k.add(array, thunk(None), out=array if own else None), True
 
 
 def _spent(_: Array) -> Sequence[Thunk]:

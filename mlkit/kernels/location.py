@@ -43,6 +43,8 @@ def returning(backward: Callable[..., Any]) -> Callable[..., Any]:
             with at(layer, "backward"):
                 return function(*arguments)
 
+        if hasattr(function, "add"):
+            placed.add = inside(function.add)  # type: ignore[attr-defined]
         return placed
 
     def placed(dy: Array) -> Any:

@@ -104,63 +104,59 @@ class Table:
     """
 
     def __init__(self, x: Array) -> None:
-        self.shape, self.dtype, self.channels = x.shape, x.dtype, x.shape[1]
-        self.count = x.size // self.channels
-        self._padded = Padded.of(_images(x)) if x.ndim == 4 else None
-        self.rows = self.rows_of(x)
+        self.count, self._ndim = x.size // x.shape[1], x.ndim
+        self._images = Padded.lying(_images(x))
+        self.rows = self._rows(self._images)
 
     def rows_of(self, x: Array) -> Array:
         """Those of another array of the same shape; a copy where it does not lie as this one does."""
-        images, here = _images(x), self._padded
-        if here is None:
-            return k.dense(images).reshape(-1, self.channels)
-        there = Padded.of(images)
+        here, there = self._images, Padded.of(_images(x))
         if there is None or there.left != here.left:
-            there = Padded.room(images.shape, here.top, here.left, x.dtype)
-            there.clear()
-            k.copy(images, out=there.inside)
-        return there.lines.reshape(-1, self.channels)
+            if not here.left:
+                return self._rows(Padded.lying(_images(x)))
+            there = self._new()
+            there.clear_beside()
+            k.copy(_images(x), out=there.inside)
+        return self._rows(there)
 
     def room(self) -> tuple[Array, Array]:
         """(rows, the array that they make): memory for a result. All rows are to be written."""
-        here = self._padded
-        if here is not None:
-            there = Padded.room(here.inside.shape, here.top, here.left, self.dtype)
-            there.clear_planes()
-            return there.lines.reshape(-1, self.channels), unrolled(there.surrounded())
-        rows = k.empty((self.count, self.channels), self.dtype)
-        if len(self.shape) == 2:
-            return rows, rows
-        batch, _, *size = self.shape
-        height, width = size if len(size) == 2 else (1, *size)
-        images = unrolled(rows.reshape(height, batch, width, self.channels))
-        return rows, images if len(size) == 2 else images[:, :, 0]
+        new = self._new()
+        new.clear_planes()
+        images = new.surrounded()
+        if self._ndim == 2:
+            return self._rows(new), images[0, 0]
+        return self._rows(new), unrolled(images) if self._ndim == 4 else unrolled(images)[:, :, 0]
 
     def long(self, *vectors: Array) -> list[Array]:
         """Each vector, one number for each channel, repeated to a long row, with zeros where rows are no part of an image."""
-        wide, here = self._wide, self._padded
+        pixels, here = self._wide, self._images
         found = []
         for vector in vectors:
-            whole = k.empty((wide, self.channels), vector.dtype)
-            inside = whole
-            if here is not None and here.left:
-                inside = k.fill(0, whole).reshape(-1, here.pitch, self.channels)[:, here.left :]
+            whole = k.empty((pixels, here.channels), vector.dtype)
+            inside = k.fill(0, whole).reshape(-1, here.pitch, here.channels)[:, here.left :] if here.left else whole
             k.copy(vector, out=inside)
             found.append(whole.reshape(-1))
         return found
 
     def blocks(self, rows: Array) -> Iterator[Array]:
         """The rows as long rows, some at a time."""
-        flat = rows.reshape(-1, self._wide * self.channels)
-        step = max(1, k.grain(BLOCK) // flat.shape[1])
+        flat = rows.reshape(-1, self._wide * self._images.channels)
+        step = max(1, round(k.grain(BLOCK) / flat.shape[1]))
         return (flat[first : first + step] for first in range(0, len(flat), step))
 
     @property
     def _wide(self) -> int:
         """How many rows to take as one long row, beside which lies a row of numbers for each channel – that has to be made."""
-        line = 1 if self._padded is None else self._padded.pitch
+        line = self._images.pitch if self._images.left else 1
         least = k.BUFFER if self.rows.size > FEW else FEW // 64
-        return line * k.long_row(len(self.rows) // line, line * self.channels, least)
+        return line * k.long_row(len(self.rows) // line, line * self._images.channels, least)
+
+    def _new(self) -> Padded:
+        return self._images.beside(self._images.height, self._images.width, self._images.channels)
+
+    def _rows(self, images: Padded) -> Array:
+        return images.lines.reshape(-1, images.channels)
 
 
 def _statistics(table: Table) -> tuple[Array, Array]:
@@ -191,5 +187,5 @@ def _follow(running: Array, now: Array, momentum: float | Array) -> None:
 
 
 def _images(x: Array) -> Array:
-    """(H, N, W, C); a matrix stays what it is."""
-    return x if x.ndim == 2 else rolled(x if x.ndim == 4 else x[:, :, None])
+    """(H, N, W, C); a matrix is a line of pixels."""
+    return x[None, None] if x.ndim == 2 else rolled(x if x.ndim == 4 else x[:, :, None])

@@ -82,6 +82,11 @@ class Padded:
         return padded if same and _steps(x) == _steps(alike) else None
 
     @classmethod
+    def lying(cls, x: Array) -> "Padded":
+        """`x`, (H, N, W, C), with the zeros around it that are known; else without any, contiguous."""
+        return cls.of(x) or cls(x.shape, 0, 0, x.shape[0], x.shape[2], 0, x.dtype, k.dense(x).reshape(-1))
+
+    @classmethod
     def around(cls, x: Array, top: int, left: int, planes: int, pitch: int, tail: int) -> "Padded":
         """`x`, (H, N, W, C), with zeros around it; no copy where it has them, or needs none."""
         known = cls.of(x)
@@ -94,6 +99,10 @@ class Padded:
         padded.clear()
         k.copy(x, out=padded.inside)
         return padded
+
+    def beside(self, height: int, width: int, channels: int) -> "Padded":
+        """Memory for as many images with as many zeros around them, none of which are written."""
+        return Padded.room((height, self.batch, width, channels), self.top, self.left, self.memory.dtype)
 
     def within(self, top: int, left: int, planes: int, pitch: int, tail: int) -> "Padded | None":
         """The same images with fewer zeros around them, if there are so many."""
@@ -139,17 +148,22 @@ class Padded:
         """Write the zeros around the images."""
         self.clear_planes()
         if self.memory.size > FEW:
-            right = self.left + self.width
-            for part in (self.lines[:, :, : self.left], self.lines[:, :, right:]):
-                if part.size:
-                    k.fill(0, part)
+            self.clear_beside()
 
     def clear_planes(self) -> None:
         """Write the zeros around the lines."""
+        if self.memory.size == self.height * self.batch * self.width * self.channels:
+            return
         if self.memory.size <= FEW:
             k.fill(0, self.memory)
             return
         for part in (self.grid[: self.top], self.grid[self.top + self.height :], self.memory[self.pixels * self.channels :]):
+            if part.size:
+                k.fill(0, part)
+
+    def clear_beside(self) -> None:
+        """Write the zeros beside the lines."""
+        for part in (self.lines[:, :, : self.left], self.lines[:, :, self.left + self.width :]):
             if part.size:
                 k.fill(0, part)
 

@@ -10,10 +10,10 @@ from ..errors import ArgumentError, ShapeError
 from ..kernels import Array
 from ..tensor import Backward, primitive
 from .activation import FUSED
-from .image import Pair, pair, rolled, unrolled
+from .image import Padded, Pair, pair, rolled, unrolled
 
 Primitive = tuple[Array, Backward]
-Route = Callable[[Array, Array], None]  # the gradient of the result -> that of the images
+Route = Callable[[Array, Padded], None]  # the gradient of the result -> that of the images
 NARROW = 128  # channels up to which long rows are faster, although every other comparison is in vain
 CHUNK = 65536  # numbers worked on at a time: they stay in a second-level cache
 
@@ -69,21 +69,23 @@ def max_pool2d(
         raise ArgumentError(f"max_pool2d: activation {activation!r} is not relu")
     function = FUSED[activation] if activation else None
     down, across = _axes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
-    rows = k.dense(rolled(x))
-    y = k.empty((down.out, rows.shape[1], across.out, rows.shape[3]), x.dtype)
-    route = (_halve if down.halves and across.halves and rows.shape[3] <= NARROW else _reduce)(down, across, rows, y)
+    source = Padded.lying(rolled(x))
+    result = source.beside(down.out, across.out, source.channels)
+    result.clear()
+    y = result.inside
+    route = (_halve if down.halves and across.halves and source.channels <= NARROW else _reduce)(down, across, source, y)
     if function:
-        function.value(y, y)
+        function.value(result.lines, result.lines)
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
-            found = k.empty(rows.shape, x.dtype)
+            found = source.beside(source.height, source.width, source.channels)
             route(function.gradient(rolled(dy), y, None) if function else rolled(dy), found)
-            return k.into(out, unrolled(found))
+            return k.into(out, unrolled(found.surrounded()))
 
         return (dx,)
 
-    return unrolled(y), backward
+    return unrolled(result.surrounded()), backward
 
 
 @primitive
@@ -94,8 +96,10 @@ def avg_pool2d(
     axes = _axes("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     down, across = axes
     share = _shares(*axes, count_include_pad, x.dtype)
-    rows = k.dense(rolled(x))
-    y = k.empty((down.out, rows.shape[1], across.out, rows.shape[3]), x.dtype)
+    source = Padded.lying(rolled(x))
+    result = source.beside(down.out, across.out, source.channels)
+    result.clear()
+    rows, y = source.inside, result.inside
     for part in _images(rows):
         middle = k.empty((down.size, y[part].shape[1], *y.shape[2:]), x.dtype)
         _combined(across, rows[part], middle, k.add, 0.0)
@@ -105,16 +109,17 @@ def avg_pool2d(
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
             each = k.multiply(rolled(dy), share)
-            found = k.empty(rows.shape, x.dtype)
+            found = source.beside(source.height, source.width, source.channels)
+            found.clear()
             for part in _images(rows):
                 middle = k.empty((down.size, each[part].shape[1], *each.shape[2:]), x.dtype)
                 _spread(down, each[part], middle)
-                _spread(across, middle, found[part])
-            return k.into(out, unrolled(found))
+                _spread(across, middle, found.inside[part])
+            return k.into(out, unrolled(found.surrounded()))
 
         return (dx,)
 
-    return unrolled(y), backward
+    return unrolled(result.surrounded()), backward
 
 
 @primitive
@@ -124,7 +129,8 @@ def adaptive_avg_pool2d(x: Array, output_size: Any) -> Primitive:
         raise ShapeError(f"adaptive_avg_pool2d: input {x.shape}; it takes (N, C, H, W), not empty")
     height, width = pair("adaptive_avg_pool2d: output_size", output_size, 1)
     tall, wide = _bins(x.shape[2], height), _bins(x.shape[3], width)
-    rows = k.dense(rolled(x))
+    source = Padded.lying(rolled(x))
+    rows = source.inside
     y = k.empty((height, rows.shape[1], width, rows.shape[3]), x.dtype)
     for i, (top, bottom) in enumerate(tall):
         column = k.sum(rows[top:bottom], (0,)) if bottom - top > 1 else rows[top]
@@ -134,7 +140,9 @@ def adaptive_avg_pool2d(x: Array, output_size: Any) -> Primitive:
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
-            turned, found = rolled(dy), k.empty(rows.shape, x.dtype)
+            turned, gradient = rolled(dy), source.beside(source.height, source.width, source.channels)
+            gradient.clear()
+            found = gradient.inside
             apart = len(tall) * (tall[0][1] - tall[0][0]) == x.shape[2] and len(wide) * (wide[0][1] - wide[0][0]) == x.shape[3]
             if not apart:
                 k.fill(0, found)
@@ -143,37 +151,39 @@ def adaptive_avg_pool2d(x: Array, output_size: Any) -> Primitive:
                     share = k.multiply(turned[i, :, j], k.scalar(1 / ((bottom - top) * (right - left)), x.dtype))[:, None]
                     window = found[top:bottom, :, left:right]
                     k.copy(share, out=window) if apart else k.add(window, share, out=window)
-            return k.into(out, unrolled(found))
+            return k.into(out, unrolled(gradient.surrounded()))
 
         return (dx,)
 
     return unrolled(y), backward
 
 
-def _reduce(down: Axis, across: Axis, rows: Array, y: Array) -> Route:
+def _reduce(down: Axis, across: Axis, source: Padded, y: Array) -> Route:
     """The largest numbers into y, along the width first, then along the height."""
+    rows = source.inside
     middle = k.empty((down.size, *y.shape[1:]), y.dtype)
     for part in _images(rows):
         _combined(across, rows[part], middle[part], k.maximum, -np.inf)
         _combined(down, middle[part], y[part], k.maximum, -np.inf)
 
-    def route(dy: Array, out: Array) -> None:
+    def route(dy: Array, out: Padded) -> None:
+        out.clear()
         for part in _images(rows):
             between = k.empty(middle[part].shape, y.dtype)
             _route(down, dy[part], middle[part], y[part], between)
-            _route(across, between, rows[part], middle[part], out[part])
+            _route(across, between, rows[part], middle[part], out.inside[part])
 
     return route
 
 
-def _halve(down: Axis, across: Axis, rows: Array, y: Array) -> Route:
+def _halve(down: Axis, across: Axis, source: Padded, y: Array) -> Route:
     """The same for windows of 2 × 2 that part the image, in long rows.
 
     Neighbours along the width lie one pixel apart in memory. So two rows of all images are compared with themselves, one
     pixel on: twice as many comparisons as are wanted, but in rows of thousands of numbers, not of one pixel's channels.
-    What stands at odd pixels is not looked at.
+    What stands at odd pixels, or beside the images, is not looked at.
     """
-    pixel, width = rows.shape[3], across.size * rows.shape[3]
+    rows, pixel, width = source.lines, source.channels, source.pitch * source.channels
     count = min(rows.shape[1], max(1, k.grain(CHUNK) // (2 * width)))
     lines = min(down.out, max(1, k.grain(CHUNK) // (2 * width * count)))  # of the result, at a time
 
@@ -183,14 +193,15 @@ def _halve(down: Axis, across: Axis, rows: Array, y: Array) -> Route:
             for line in range(0, down.out, lines):
                 yield slice(line, min(line + lines, down.out)), slice(first, min(first + count, rows.shape[1]))
 
-    def pairs(source: Array, part: tuple[slice, slice]) -> Array:
+    def pairs(lines: Array, part: tuple[slice, slice]) -> Array:
         """The two lines above each of the result, flat: (lines, 2, numbers)."""
         line, images = part
-        return source[2 * line.start : 2 * line.stop, images].reshape(line.stop - line.start, 2, -1)
+        return lines[2 * line.start : 2 * line.stop, images].reshape(line.stop - line.start, 2, -1)
 
     def even(flat: Array) -> Array:
         """The pixels that windows begin at."""
-        return flat.reshape(len(flat), -1, across.size, pixel)[:, :, : 2 * across.out : 2]
+        first = source.left
+        return flat.reshape(len(flat), -1, source.pitch, pixel)[:, :, first : first + 2 * across.out : 2]
 
     for part in parts():
         two = pairs(rows, part)
@@ -204,11 +215,12 @@ def _halve(down: Axis, across: Axis, rows: Array, y: Array) -> Route:
         k.maximum(tall[:-pixel], tall[pixel:], out=whole.reshape(-1)[: tall.size - pixel])
         k.copy(even(whole[:, :length]), out=y[part])
 
-    def route(dy: Array, out: Array) -> None:
-        k.fill(0, out[2 * down.out :])
+    def route(dy: Array, out: Padded) -> None:
+        out.clear_planes()
+        k.fill(0, out.lines[2 * down.out :])
         each: Array | None = None  # a result's gradient at its first pixel, 0 at odd ones
         for part in parts():
-            two, found = pairs(rows, part), pairs(out, part)
+            two, found = pairs(rows, part), pairs(out.lines, part)
             if each is None or each.shape != (len(two), two.shape[2]):
                 each = k.fill(0, k.empty((len(two), two.shape[2]), y.dtype))
             k.copy(dy[part], out=even(each))

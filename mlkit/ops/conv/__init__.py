@@ -7,14 +7,14 @@ from ... import kernels as k
 from ...blas import gemv
 from ...errors import ArgumentError, DtypeError, ShapeError
 from ...kernels import Array
-from ...tensor import Backward, primitive
+from ...tensor import Addend, Backward, primitive
 from ..activation import FUSED, Activation
 from ..image import Padded, Pair, pair, rolled, shares, unrolled
-from . import depthwise, direct, gathered, planar, winograd
+from . import depthwise, direct, gathered, planar, pointwise, winograd
 from .geometry import Geometry, geometry
 from .groups import Gradients, side_by_side
 
-ALGORITHMS = {"direct": direct, "winograd": winograd, "planar": planar, "gathered": gathered}
+ALGORITHMS = {"direct": direct, "winograd": winograd, "planar": planar, "gathered": gathered, "pointwise": pointwise}
 CHUNK = 65536  # numbers that elementwise passes work on at a time
 PASS = 24  # products that take as long as one number of an elementwise pass: the price of Winograd's transforms
 
@@ -27,7 +27,7 @@ def conv2d(
     """`activation(x * weight + bias)`: (N, C, H, W), (outputs, C / groups, height, width), (outputs,) -> (N, outputs, H', W').
 
     Cross-correlation, as in PyTorch: H' = (H + 2 padding - dilation (height - 1) - 1) // stride + 1. activation is a name
-    in FUSED. algorithm – direct, winograd, planar, gathered – is chosen for the shape unless it is given.
+    in FUSED. algorithm – direct, winograd, planar, gathered, pointwise – is chosen for the shape unless it is given.
     """
     _check("conv2d", x, weight, bias, groups, activation, algorithm)
     sizes = _sizes("conv2d", stride, padding, dilation)
@@ -101,7 +101,7 @@ def _on_images(gradients: Gradients) -> Backward:
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         dx, dweight, dbias = gradients(rolled(dy))
-        return lambda out: k.into(out, unrolled(dx())), dweight, dbias
+        return Addend(lambda out: k.into(out, unrolled(dx(None))), lambda to: dx(rolled(to)) is not None), dweight, dbias
 
     return backward
 
@@ -110,14 +110,14 @@ def _transposed(g: Geometry, x: Array, weight: Array, bias: Array | None) -> tup
     """`g` is the convolution whose transpose this is."""
     dz = _gradient_rows(g, rolled(x), None, None)
     kernel = k.dense(weight.transpose(2, 3, 1, 0))
-    y = _input_gradient(g, dz, kernel, None)
+    y = _input_gradient(g, dz, kernel, None, None)
     y = y if bias is None else k.add(y, bias)
 
     def gradients(dy: Array):  # type: ignore[no-untyped-def]
         name = choose(g)
         source = _source(g, dy, name)
         return (
-            lambda: ALGORITHMS[name].convolve(g, source, kernel, None, None),
+            lambda onto: None if onto is not None else ALGORITHMS[name].convolve(g, source, kernel, None, None),
             lambda out: _laid(ALGORITHMS[name].weight_gradient, g, source, dz, out),
             lambda out: k.sum(dy, (0, 1, 2), out=out),
         )
@@ -130,7 +130,8 @@ def _one_group(
     algorithm: str | None,
 ) -> tuple[Array, Gradients]:  # fmt: skip
     g = geometry(x.shape[0], x.shape[1], x.shape[2:], weight.shape[0], weight.shape[2:], stride, padding, dilation)
-    if (algorithm == "winograd" and not winograd.suits(g)) or (algorithm == "planar" and stride != (1, 1)):
+    able = {"winograd": winograd.suits(g), "planar": stride == (1, 1), "pointwise": pointwise.suits(g)}
+    if algorithm is not None and not able.get(algorithm, True):
         raise ArgumentError(
             f"conv2d: algorithm {algorithm!r} cannot make a kernel {g.kernel} with stride {stride}, dilation {dilation}"
         )
@@ -140,9 +141,9 @@ def _one_group(
     y = ALGORITHMS[name].convolve(g, source, kernel, bias, function)
 
     def gradients(dy: Array):  # type: ignore[no-untyped-def]
-        dz = _gradient_rows(g, dy, y, function)
+        dz = _gradient_rows(g, dy, y, function, source if name == "pointwise" else None)
         return (
-            lambda: _input_gradient(g, dz, kernel, algorithm),
+            lambda onto: _input_gradient(g, dz, kernel, name if algorithm or name == "pointwise" else None, onto),
             lambda out: _laid(ALGORITHMS[name].weight_gradient, g, source, dz, out),
             lambda out: _column_sums(dz, out),
         )
@@ -161,7 +162,7 @@ def _depthwise(
     def gradients(dy: Array):  # type: ignore[no-untyped-def]
         dz = _gradient_rows(g, dy, y, function)
         return (
-            lambda: depthwise.input_gradient(g, dz, kernel),
+            lambda onto: None if onto is not None else depthwise.input_gradient(g, dz, kernel),
             lambda out: _laid(_with_one_channel, g, source, dz, out),
             lambda out: _column_sums(dz, out),
         )
@@ -184,6 +185,8 @@ def _several_groups(
 
 def choose(g: Geometry) -> str:
     """The algorithm for a convolution: that of least products, transforms counted in."""
+    if pointwise.suits(g):
+        return "pointwise"
     if planar.suits(g):
         return "planar"
     if gathered.suits(g):
@@ -200,16 +203,20 @@ def choose(g: Geometry) -> str:
 
 def _source(g: Geometry, x: Array, name: str) -> Padded:
     """The input, (H, N, W, C), with the zeros around it that the algorithm wants."""
+    if name == "pointwise":
+        return pointwise.seen(g, x)
     if name == "planar":
         return planar.padded(g, x.transpose(3, 0, 1, 2))
     return g.padded(x, winograd.planes(g) + g.kernel[0] - 1 if name == "winograd" else 0)
 
 
-def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation | None) -> Padded:
-    """The gradient before the activation, with the zeros that both of its convolutions need."""
+def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation | None, alike: Padded | None = None) -> Padded:
+    """The gradient before the activation, with the zeros that both of its convolutions need, or those that `alike` has."""
     turned = g.turned
     planes = winograd.planes(g) if winograd.suits(g) else g.out_height
-    if turned is None:
+    if alike is not None:
+        zeros = 0, alike.left, g.out_height, alike.pitch, alike.left
+    elif turned is None:
         zeros = 0, 0, planes, g.out_pitch, 0
     else:
         top, left = turned.padding
@@ -243,14 +250,20 @@ def _chunks(lines: Array) -> Iterator[Array]:
     return (flat[first : first + step] for first in range(0, flat.size, step))
 
 
-def _input_gradient(g: Geometry, dz: Padded, kernel: Array, algorithm: str | None) -> Array:
+def _input_gradient(g: Geometry, dz: Padded, kernel: Array, algorithm: str | None, onto: Array | None) -> Any:
+    """The gradient of the input, (H, N, W, C); or, if it can as well be added to what is `onto`, that; else None."""
+    if algorithm == "pointwise":
+        return pointwise.input_gradient(g, dz, kernel, onto)
     turned = g.turned
     if turned is None or algorithm in ("direct", "planar"):
-        return direct.input_gradient(g, dz, kernel)
-    back = k.copy(kernel[::-1, ::-1].swapaxes(2, 3))
-    name = algorithm or choose(turned)
-    found: Array = ALGORITHMS["direct" if name == "planar" else name].convolve(turned, dz, back, None, None)
-    return found
+        return direct.input_gradient(g, dz, kernel) if onto is None else None
+    back, name = k.copy(kernel[::-1, ::-1].swapaxes(2, 3)), algorithm or choose(turned)
+    if onto is None:
+        return ALGORITHMS["direct" if name == "planar" else name].convolve(turned, dz, back, None, None)
+    there = Padded.of(onto)
+    if there is None or there.pitch != turned.out_pitch or name == "gathered":
+        return None
+    return (winograd if name == "winograd" else direct).convolve(turned, dz, back, None, None, there)
 
 
 def _laid(make: Callable[..., None], g: Geometry, source: Padded, dz: Padded, out: Array | None) -> Array:

@@ -15,15 +15,17 @@ from ..image import Padded
 from .geometry import Block, Geometry, Run
 
 
-def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, activation: Activation | None) -> Array:
-    """Output images (H, N, W, outputs); the kernel is (kernel height, kernel width, channels, outputs)."""
-    y = g.output(kernel.dtype)
+def convolve(
+    g: Geometry, source: Padded, kernel: Array, bias: Array | None, activation: Activation | None, onto: Padded | None = None
+) -> Array:
+    """Output images (H, N, W, outputs), added to `onto`; the kernel is (kernel height, kernel width, channels, outputs)."""
+    y = onto or g.output(kernel.dtype)
     for block in g.blocks():
         z, first = room(g, block, y)
         if bias is not None:
             k.copy(bias, out=z.windows(first, block.rows * g.out_pitch, 1, 1))
         for run, windows, pixels in pairs(g, source, block, z, first):
-            begun = bias is not None or run is not g.runs[0]
+            begun = onto or bias is not None or run is not g.runs[0]
             gemm(windows, taps(kernel, run), out=pixels, beta=1.0 if begun else 0.0)
         finish(g, block, z, y, activation)
     return y.surrounded()

@@ -19,9 +19,7 @@ ROOM = 1 << 20  # numbers that are gathered at a time
 
 
 def suits(g: Geometry) -> bool:
-    """Whether gathering is needed, and pays: always where it only leaves out pixels."""
-    if g.kernel == (1, 1):
-        return g.stride != (1, 1)
+    """Whether gathering pays."""
     return g.batch * g.out_pitch * (g.out_height if g.stride[0] == 1 else 1) < FEW
 
 

@@ -30,7 +30,7 @@ def side_by_side(
                 part(total[o])
             return total
 
-        return lambda: _joined([part() for part, _, _ in found], ins), dweight, dbias
+        return lambda onto: None if onto is not None else _joined([part(None) for part, _, _ in found], ins), dweight, dbias
 
     return y, gradients
 

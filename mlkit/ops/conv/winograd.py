@@ -42,9 +42,11 @@ def planes(g: Geometry) -> int:
     return -(-g.out_height // tile(g)) * tile(g)
 
 
-def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, activation: Activation | None) -> Array:
-    """Output images (H, N, W, outputs); the kernel is (kernel height, kernel width, channels, outputs)."""
-    y = g.output(kernel.dtype)
+def convolve(
+    g: Geometry, source: Padded, kernel: Array, bias: Array | None, activation: Activation | None, onto: Padded | None = None
+) -> Array:
+    """Output images (H, N, W, outputs), added to `onto`; the kernel is (kernel height, kernel width, channels, outputs)."""
+    y = onto or g.output(kernel.dtype)
     filters = gemm(_filter(g.kernel[0], kernel.dtype), kernel.reshape(g.kernel[0], -1)).reshape(POINTS, -1, g.outputs)
     for part in _parts(g):
         rows = _transformed(g, source, part)
@@ -56,9 +58,11 @@ def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, act
                 gemm(windows, filters[point], out=pixels, beta=1.0 if point == 1 and bias is not None else 0.0)
         planes, images = slice(part.first * tile(g), min(part.last * tile(g), g.out_height)), slice(part.left, part.right)
         made = y.flow.reshape(g.out_height, g.batch, -1)[planes, images]
-        k.call(winograd_rows, z.reshape(POINTS + 1, part.last - part.first, part.right - part.left, -1), tile(g), made)
+        points = z.reshape(POINTS + 1, part.last - part.first, part.right - part.left, -1)
+        k.call(winograd_rows, points, tile(g), bool(onto), made)
         if activation:
-            activation.value(made, made)
+            flat = made.reshape(len(made), -1)
+            activation.value(flat, flat)
         y.clear_behind(planes, images)
     return y.surrounded()
 
@@ -110,8 +114,11 @@ def winograd_input(rows: Array, out: Array) -> Iterator[Bound]:
 
 
 @k.composite
-def winograd_rows(points: Array, size: int, out: Array) -> Iterator[Bound]:
-    """Rows of the output from its values at the points, which are overwritten: (7, tiles, N, pitch * C) -> (rows, N, numbers)."""
+def winograd_rows(points: Array, size: int, begun: bool, out: Array) -> Iterator[Bound]:
+    """Rows of the output from its values at the points, which are overwritten: (7, tiles, N, pitch * C) -> (rows, N, numbers).
+
+    They are added to what is there if that is begun.
+    """
     z0, z1, z2, z3, z4, z5, t = points
     ys = [out[i::size] for i in range(size)]  # the last tile may lack rows
     even, odd, twice_even, twice_odd = z1, t, z3, z2
@@ -120,16 +127,16 @@ def winograd_rows(points: Array, size: int, out: Array) -> Iterator[Bound]:
     yield np.subtract, (z3, z4, z2)
     yield np.add, (z3, z4, z3)
     yield np.add, (z0, even, z0)
-    yield from _added(z0, twice_even, z0, ys[0])  # z0 + z1 + z2 + z3 + z4
+    yield from _added(z0, twice_even, z0, begun, ys[0])  # z0 + z1 + z2 + z3 + z4
     yield np.add, (twice_odd, twice_odd, twice_odd)
     if size == 4:
         four = k.scalar(4, out.dtype)
-        yield from _added(odd, twice_odd, z0, ys[1])  # z1 - z2 + 2 (z3 - z4)
+        yield from _added(odd, twice_odd, z0, begun, ys[1])  # z1 - z2 + 2 (z3 - z4)
         yield np.multiply, (twice_even, four, twice_even)
-        yield from _added(even, twice_even, even, ys[2])  # z1 + z2 + 4 (z3 + z4)
+        yield from _added(even, twice_even, even, begun, ys[2])  # z1 + z2 + 4 (z3 + z4)
         yield np.multiply, (twice_odd, four, twice_odd)
     yield np.add, (odd, twice_odd, odd)
-    yield from _added(odd, z5, odd, ys[-1])  # z1 - z2 + 2 or 8 (z3 - z4) + z5
+    yield from _added(odd, z5, odd, begun, ys[-1])  # z1 - z2 + 2 or 8 (z3 - z4) + z5
 
 
 @k.composite
@@ -160,14 +167,18 @@ def winograd_gradient(rows: Array, out: Array) -> Iterator[Bound]:
     yield np.copyto, (z5, rows[-1])
 
 
-def _added(a: Array, b: Array, aside: Array, out: Array) -> Iterator[Bound]:
-    """`out = a + b`, as far as it goes; made aside if its lines are shorter, which a copy takes better than a sum."""
+def _added(a: Array, b: Array, aside: Array, begun: bool, out: Array) -> Iterator[Bound]:
+    """`out = a + b`, as far as it goes, or `out += a + b`; aside if its lines are shorter, as a copy takes that better."""
     tiles, _, width = out.shape
-    if width == a.shape[2]:
+    if width == a.shape[2] and not begun:
         yield np.add, (a[:tiles], b[:tiles], out)
+        return
+    yield np.add, (a, b, aside)
+    part = aside[:tiles, :, :width]
+    if begun:
+        yield np.add, (out, part, out)
     else:
-        yield np.add, (a, b, aside)
-        yield np.copyto, (out, aside[:tiles, :, :width])
+        yield np.copyto, (out, part)
 
 
 class _Part(NamedTuple):
