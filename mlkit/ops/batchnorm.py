@@ -110,13 +110,14 @@ class Table:
 
     def rows_of(self, x: Array) -> Array:
         """Those of another array of the same shape; a copy where it does not lie as this one does."""
-        here, there = self._images, Padded.of(_images(x))
+        images, here = _images(x), self._images
+        there = Padded.of(images)
+        if there is None and not here.left:
+            there = Padded.lying(images)
         if there is None or there.left != here.left:
-            if not here.left:
-                return self._rows(Padded.lying(_images(x)))
             there = self._new()
             there.clear_beside()
-            k.copy(_images(x), out=there.inside)
+            k.copy(images, out=there.inside)
         return self._rows(there)
 
     def room(self) -> tuple[Array, Array]:

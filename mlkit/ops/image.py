@@ -151,13 +151,14 @@ class Padded:
             self.clear_beside()
 
     def clear_planes(self) -> None:
-        """Write the zeros around the lines."""
+        """Write the zeros before the first pixel, and behind the last line."""
         if self.memory.size == self.height * self.batch * self.width * self.channels:
             return
         if self.memory.size <= FEW:
             k.fill(0, self.memory)
             return
-        for part in (self.grid[: self.top], self.grid[self.top + self.height :], self.memory[self.pixels * self.channels :]):
+        below = (self.top + self.height) * self.batch * self.pitch
+        for part in (self.memory[: self.base * self.channels], self.memory[below * self.channels :]):
             if part.size:
                 k.fill(0, part)
 

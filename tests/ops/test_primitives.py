@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import mlkit
+from mlkit import kernels as k
 from mlkit import ops
 from mlkit.errors import ArgumentError, DataError, DtypeError, MlkitError, ShapeError
 
-from .cases import CASES
+from .cases import CASES, Poison
 
 ids = [f"{i}-{case}" for i, case in enumerate(CASES)]
 every_case = pytest.mark.parametrize("case", CASES, ids=ids)
@@ -61,6 +62,20 @@ def test_replay_and_eager_give_the_same_bits(case):
         eager, replayed = step(*scaled), captured(*scaled)
         assert all(np.array_equal(e.data, r.data, equal_nan=True) for e, r in zip(eager, replayed))
     assert captured.plan is not None
+
+
+@every_case
+def test_nothing_depends_on_what_memory_held_before(case, rng):
+    v = None
+    results = []
+    for observer in (k.Observer(), Poison()):
+        inputs = leaves(case, np.float32)
+        with observer:
+            y = case(*inputs)
+            v = rng.standard_normal(y.shape).astype(y.dtype) if v is None else v
+            y.backward(v)
+            results.append([y.data, *(x.grad.data for x in inputs[: case.inputs])])
+    assert all(np.array_equal(a, b) for a, b in zip(*results))
 
 
 @every_case
@@ -387,4 +402,4 @@ def test_images_keep_their_order_in_memory():
         ops.max_pool2d(x, 2),
         ops.dropout(x, rng=np.random.default_rng(0)),
     ):
-        assert y.transpose(2, 0, 3, 1).flags.c_contiguous
+        assert k.memory_order(y) == [2, 0, 3, 1]

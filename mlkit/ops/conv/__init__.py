@@ -215,7 +215,7 @@ def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation
     turned = g.turned
     planes = winograd.planes(g) if winograd.suits(g) else g.out_height
     if alike is not None:
-        zeros = 0, alike.left, g.out_height, alike.pitch, alike.left
+        zeros = alike.top, alike.left, alike.planes, alike.pitch, 2 * alike.left
     elif turned is None:
         zeros = 0, 0, planes, g.out_pitch, 0
     else:
