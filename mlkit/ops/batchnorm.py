@@ -131,14 +131,12 @@ class Table:
 
     def long(self, *vectors: Array) -> list[Array]:
         """Each vector, one number for each channel, repeated to a long row, with zeros where rows are no part of an image."""
-        pixels, here = self._wide, self._images
-        found = []
-        for vector in vectors:
-            whole = k.empty((pixels, here.channels), vector.dtype)
-            inside = k.fill(0, whole).reshape(-1, here.pitch, here.channels)[:, here.left :] if here.left else whole
-            k.copy(vector, out=inside)
-            found.append(whole.reshape(-1))
-        return found
+        here, (pixel, *_) = self._images, vectors
+        whole = k.empty((len(vectors), self._wide, *pixel.shape), pixel.dtype)
+        inside = k.fill(0, whole).reshape(len(whole), -1, here.pitch, *pixel.shape)[:, :, here.left :] if here.left else whole
+        for vector, place in zip(vectors, inside):
+            k.copy(vector, out=place)
+        return list(whole.reshape(len(whole), -1))
 
     def blocks(self, rows: Array) -> Iterator[Array]:
         """The rows as long rows, some at a time."""

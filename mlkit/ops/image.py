@@ -146,17 +146,14 @@ class Padded:
 
     def clear(self) -> None:
         """Write the zeros around the images."""
-        self.clear_planes()
-        if self.memory.size > FEW:
+        if self.memory.size <= FEW and self.memory.size > self.height * self.batch * self.width * self.channels:
+            k.fill(0, self.memory)
+        else:
+            self.clear_planes()
             self.clear_beside()
 
     def clear_planes(self) -> None:
         """Write the zeros before the first pixel, and behind the last line."""
-        if self.memory.size == self.height * self.batch * self.width * self.channels:
-            return
-        if self.memory.size <= FEW:
-            k.fill(0, self.memory)
-            return
         below = (self.top + self.height) * self.batch * self.pitch
         for part in (self.memory[: self.base * self.channels], self.memory[below * self.channels :]):
             if part.size:
