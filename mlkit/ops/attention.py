@@ -1,4 +1,9 @@
-"""Scaled dot-product attention, element of the batch by element of the batch: its scores stay in the cache."""
+"""Scaled dot-product attention, element of the batch by element of the batch: its scores stay in the cache.
+
+Scores lie with a row for each key and a column for each query: maxima and sums over the keys are then those of whole rows.
+The weights of a softmax are never made: the result, and its gradient, are divided by the sums instead, which have fewer
+numbers. Source of that: Dao et al. 2022 (FlashAttention), appendix B.
+"""
 
 import math
 from functools import lru_cache
@@ -30,19 +35,22 @@ def scaled_dot_product_attention(
     mask = _check(query, key, value, mask, is_causal)
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     batch, heads, time, _ = query.shape
-    y = k.empty((batch, time, heads, value.shape[-1]), query.dtype).transpose(0, 2, 1, 3)
-    weights = k.empty((batch, heads, time, key.shape[2]), query.dtype)
+    y = k.empty((batch, time, heads, value.shape[-1]), query.dtype)
+    weights = k.empty((batch, heads, key.shape[2], time), query.dtype)
+    shares = k.empty((batch, heads, 1, time), query.dtype)
     kept = k.call(chances, dropout_p, rng, k.like(weights)) if dropout_p else None
     for n in range(batch):
-        _attend(query[n], key[n], value[n], _of(mask, n), scale, weights[n], _of(kept, n), y[n])
+        _attend(query[n], key[n], value[n], _of(mask, n), scale, weights[n], shares[n], _of(kept, n), y[n])
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         dq, dk, dv = (k.like(x) for x in (query, key, value))
+        turned = dy.transpose(0, 2, 1, 3)
         for n in range(batch):
-            _attend_gradient(dy[n], query[n], key[n], value[n], scale, weights[n], _of(kept, n), dq[n], dk[n], dv[n])
+            parts = query[n], key[n], value[n]
+            _attend_gradient(turned[n], y[n], *parts, scale, weights[n], shares[n], _of(kept, n), dq[n], dk[n], dv[n])
         return tuple(lambda out, d=d: k.into(out, d) for d in (dq, dk, dv))
 
-    return y, backward
+    return y.transpose(0, 2, 1, 3), backward
 
 
 @primitive
@@ -64,18 +72,19 @@ def self_attention(
     mask = _check(query, key, value, mask, is_causal)
     scale = 1 / math.sqrt(shape[-1])
     y = k.empty((batch, time, heads, shape[-1]), packed.dtype)
-    weights = k.empty((batch, heads, time, time), packed.dtype)
+    weights, shares = k.empty((batch, heads, time, time), packed.dtype), k.empty((batch, heads, 1, time), packed.dtype)
     kept = k.call(chances, dropout_p, rng, k.like(weights)) if dropout_p else None
     for n in range(batch):
-        _attend(query[n], key[n], value[n], _of(mask, n), scale, weights[n], _of(kept, n), y[n].transpose(1, 0, 2))
+        _attend(query[n], key[n], value[n], _of(mask, n), scale, weights[n], shares[n], _of(kept, n), y[n])
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
-            dy_parts = k.dense(dy).reshape(y.shape).transpose(0, 2, 1, 3)
+            d = k.dense(dy).reshape(y.shape)
             out = k.empty(packed.shape, packed.dtype) if out is None else out
             dq, dk, dv = out.reshape(shape).transpose(2, 0, 3, 1, 4)
             for n in range(batch):
-                _attend_gradient(dy_parts[n], query[n], key[n], value[n], scale, weights[n], _of(kept, n), dq[n], dk[n], dv[n])
+                parts = query[n], key[n], value[n]
+                _attend_gradient(d[n], y[n], *parts, scale, weights[n], shares[n], _of(kept, n), dq[n], dk[n], dv[n])
             return out
 
         return (dx,)
@@ -84,38 +93,44 @@ def self_attention(
 
 
 def _attend(
-    query: Array, key: Array, value: Array, mask: Array | None, scale: float, weights: Array, kept: Array | None, out: Array
-) -> None:
-    """One element of the batch: (heads, T, E), (heads, S, E), (heads, S, V); `weights`, (heads, T, S), stay for the gradient."""
-    gemm(query, key.swapaxes(1, 2), out=weights, alpha=scale)
+    query: Array, key: Array, value: Array, mask: Array | None, scale: float, weights: Array, shares: Array, kept: Array | None,
+    out: Array,
+) -> None:  # fmt: skip
+    """One element of the batch: (heads, T, E), (heads, S, E), (heads, S, V) -> (T, heads, V).
+
+    `weights`, (heads, S, T), and what they are to be multiplied by, `shares`, (heads, 1, T), stay for the gradient.
+    """
+    gemm(key, query.swapaxes(1, 2), out=weights, alpha=scale)
     if mask is not None:
         k.add(weights, mask, out=weights)
-    k.subtract(weights, k.max(weights, (2,), True), out=weights)
+    k.subtract(weights, k.max(weights, (1,), True), out=weights)
     k.exp(weights, out=weights)
-    rows = weights.reshape(-1, weights.shape[2])
-    total = gemv(rows, k.row(1, rows.shape[1], rows.dtype))
-    k.multiply(rows, k.reciprocal(total, out=total)[:, None], out=rows)
-    gemm(weights if kept is None else k.multiply(weights, kept), value, out=out)
+    k.reciprocal(k.sum(weights, (1,), True, out=shares), out=shares)
+    gemm((weights if kept is None else k.multiply(weights, kept)).swapaxes(1, 2), value, out=out.swapaxes(0, 1))
+    k.multiply(out, shares.transpose(2, 0, 1), out=out)
 
 
 def _attend_gradient(
-    dy: Array, query: Array, key: Array, value: Array, scale: float, weights: Array, kept: Array | None, dq: Array, dk: Array,
-    dv: Array,
+    dy: Array, y: Array, query: Array, key: Array, value: Array, scale: float, weights: Array, shares: Array, kept: Array | None,
+    dq: Array, dk: Array, dv: Array,
 ) -> None:  # fmt: skip
-    gemm((weights if kept is None else k.multiply(weights, kept)).swapaxes(1, 2), dy, out=dv)
-    d = gemm(dy, value.swapaxes(1, 2))
-    k.multiply(d, weights, out=d)
+    """With dy' = dy * shares: dv = weights @ dy', and that of the scores is weights * (value @ dy'.T - sum(dy' * y))."""
+    scaled = k.multiply(dy, shares.transpose(2, 0, 1), out=k.empty(y.shape, y.dtype))
+    turned = scaled.swapaxes(0, 1)
+    gemm(weights if kept is None else k.multiply(weights, kept), turned, out=dv)
+    d = gemm(value, turned.swapaxes(1, 2))
     if kept is not None:
         k.multiply(d, kept, out=d)
-    rows = d.reshape(-1, d.shape[2])
-    total = gemv(rows, k.row(1, rows.shape[1], rows.dtype))[:, None]
-    k.subtract(rows, k.multiply(weights.reshape(rows.shape), total), out=rows)
-    gemm(d, key, out=dq, alpha=scale)
-    gemm(d.swapaxes(1, 2), query, out=dk, alpha=scale)
+    rows = k.multiply(scaled, y).reshape(-1, y.shape[2])
+    inner = gemv(rows, k.row(1, rows.shape[1], rows.dtype)).reshape(y.shape[:2])
+    k.subtract(d, k.dense(inner.T)[:, None], out=d)
+    k.multiply(d, weights, out=d)
+    gemm(d.swapaxes(1, 2), key, out=dq, alpha=scale)
+    gemm(d, query, out=dk, alpha=scale)
 
 
 def _check(query: Array, key: Array, value: Array, mask: Array | None, is_causal: bool) -> Array | None:
-    """The mask as numbers to be added, in four axes."""
+    """The mask as numbers to be added, (N, heads, S, T), all but S and T maybe 1."""
     shapes = query.shape, key.shape, value.shape
     if any(len(shape) != 4 for shape in shapes) or query.size == 0 or key.size == 0:
         raise ShapeError(f"attention: query, key and value {shapes}; they take (N, heads, length, width), not empty")
@@ -134,6 +149,7 @@ def _check(query: Array, key: Array, value: Array, mask: Array | None, is_causal
             mask = k.multiply(k.subtract(k.copy(mask, dtype=query.dtype), k.scalar(1, query.dtype)), k.scalar(_FAR, query.dtype))
         elif mask.dtype != query.dtype:
             raise DtypeError(f"attention: the mask is {mask.dtype}; it takes booleans or {query.dtype}")
+        mask = k.dense(mask.swapaxes(2, 3))
     if not is_causal:
         return mask
     future = _future(target[2], target[3], query.dtype)
@@ -145,8 +161,8 @@ _FAR = 1e30  # what a score loses where one may not look
 
 @lru_cache(64)
 def _future(time: int, source: int, dtype: Any) -> Array:
-    """Numbers that hide what comes later: (1, 1, T, S)."""
-    return k.keep(np.triu(np.full((1, 1, time, source), -_FAR, dtype), 1))
+    """Numbers that hide what comes later: (1, 1, S, T)."""
+    return k.keep(np.tril(np.full((1, 1, source, time), -_FAR, dtype), -1))
 
 
 def _of(x: Array | None, n: int) -> Array | None:
