@@ -1,6 +1,6 @@
 """Scaled dot-product attention, element of the batch by element of the batch: its scores stay in the cache.
 
-Scores lie with a row for each key and a column for each query: maxima and sums over the keys are then those of whole rows.
+Scores lie key by key, (S, heads, T): maxima and sums over the keys are then those of long rows.
 The weights of a softmax are never made: the result, and its gradient, are divided by the sums instead, which have fewer
 numbers. Source of that: Dao et al. 2022 (FlashAttention), appendix B.
 """
@@ -36,8 +36,8 @@ def scaled_dot_product_attention(
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     batch, heads, time, _ = query.shape
     y = k.empty((batch, time, heads, value.shape[-1]), query.dtype)
-    weights = k.empty((batch, heads, key.shape[2], time), query.dtype)
-    shares = k.empty((batch, heads, 1, time), query.dtype)
+    weights = k.empty((batch, key.shape[2], heads, time), query.dtype)
+    shares = k.empty((batch, 1, heads, time), query.dtype)
     kept = k.call(chances, dropout_p, rng, k.like(weights)) if dropout_p else None
     for n in range(batch):
         _attend(query[n], key[n], value[n], _of(mask, n), scale, weights[n], shares[n], _of(kept, n), y[n])
@@ -72,7 +72,7 @@ def self_attention(
     mask = _check(query, key, value, mask, is_causal)
     scale = 1 / math.sqrt(shape[-1])
     y = k.empty((batch, time, heads, shape[-1]), packed.dtype)
-    weights, shares = k.empty((batch, heads, time, time), packed.dtype), k.empty((batch, heads, 1, time), packed.dtype)
+    weights, shares = k.empty((batch, time, heads, time), packed.dtype), k.empty((batch, 1, heads, time), packed.dtype)
     kept = k.call(chances, dropout_p, rng, k.like(weights)) if dropout_p else None
     for n in range(batch):
         _attend(query[n], key[n], value[n], _of(mask, n), scale, weights[n], shares[n], _of(kept, n), y[n])
@@ -98,16 +98,16 @@ def _attend(
 ) -> None:  # fmt: skip
     """One element of the batch: (heads, T, E), (heads, S, E), (heads, S, V) -> (T, heads, V).
 
-    `weights`, (heads, S, T), and what they are to be multiplied by, `shares`, (heads, 1, T), stay for the gradient.
+    `weights`, (S, heads, T), and what they are to be multiplied by, `shares`, (1, heads, T), stay for the gradient.
     """
-    gemm(key, query.swapaxes(1, 2), out=weights, alpha=scale)
+    gemm(key, query.swapaxes(1, 2), out=weights.swapaxes(0, 1), alpha=scale)
     if mask is not None:
         k.add(weights, mask, out=weights)
-    k.subtract(weights, k.max(weights, (1,), True), out=weights)
+    k.subtract(weights, k.max(weights, (0,), True), out=weights)
     k.exp(weights, out=weights)
-    k.reciprocal(k.sum(weights, (1,), True, out=shares), out=shares)
-    gemm((weights if kept is None else k.multiply(weights, kept)).swapaxes(1, 2), value, out=out.swapaxes(0, 1))
-    k.multiply(out, shares.transpose(2, 0, 1), out=out)
+    k.reciprocal(k.sum(weights, (0,), True, out=shares), out=shares)
+    gemm((weights if kept is None else k.multiply(weights, kept)).transpose(1, 2, 0), value, out=out.swapaxes(0, 1))
+    k.multiply(out, shares.transpose(2, 1, 0), out=out)
 
 
 def _attend_gradient(
@@ -115,22 +115,24 @@ def _attend_gradient(
     dq: Array, dk: Array, dv: Array,
 ) -> None:  # fmt: skip
     """With dy' = dy * shares: dv = weights @ dy', and that of the scores is weights * (value @ dy'.T - sum(dy' * y))."""
-    scaled = k.multiply(dy, shares.transpose(2, 0, 1), out=k.empty(y.shape, y.dtype))
+    scaled = k.multiply(dy, shares.transpose(2, 1, 0), out=k.empty(y.shape, y.dtype))
     turned = scaled.swapaxes(0, 1)
-    gemm(weights if kept is None else k.multiply(weights, kept), turned, out=dv)
-    d = gemm(value, turned.swapaxes(1, 2))
+    gemm((weights if kept is None else k.multiply(weights, kept)).swapaxes(0, 1), turned, out=dv)
+    d = k.empty(weights.shape, weights.dtype)
+    by_head = d.swapaxes(0, 1)
+    gemm(value, turned.swapaxes(1, 2), out=by_head)
     if kept is not None:
         k.multiply(d, kept, out=d)
     rows = k.multiply(scaled, y).reshape(-1, y.shape[2])
     inner = gemv(rows, k.row(1, rows.shape[1], rows.dtype)).reshape(y.shape[:2])
-    k.subtract(d, k.dense(inner.T)[:, None], out=d)
+    k.subtract(d, k.dense(inner.T), out=d)
     k.multiply(d, weights, out=d)
-    gemm(d.swapaxes(1, 2), key, out=dq, alpha=scale)
-    gemm(d, query, out=dk, alpha=scale)
+    gemm(by_head.swapaxes(1, 2), key, out=dq, alpha=scale)
+    gemm(by_head, query, out=dk, alpha=scale)
 
 
 def _check(query: Array, key: Array, value: Array, mask: Array | None, is_causal: bool) -> Array | None:
-    """The mask as numbers to be added, (N, heads, S, T), all but S and T maybe 1."""
+    """The mask as numbers to be added, (N, S, heads, T), the first and the third maybe 1."""
     shapes = query.shape, key.shape, value.shape
     if any(len(shape) != 4 for shape in shapes) or query.size == 0 or key.size == 0:
         raise ShapeError(f"attention: query, key and value {shapes}; they take (N, heads, length, width), not empty")
@@ -149,10 +151,10 @@ def _check(query: Array, key: Array, value: Array, mask: Array | None, is_causal
             mask = k.multiply(k.subtract(k.copy(mask, dtype=query.dtype), k.scalar(1, query.dtype)), k.scalar(_FAR, query.dtype))
         elif mask.dtype != query.dtype:
             raise DtypeError(f"attention: the mask is {mask.dtype}; it takes booleans or {query.dtype}")
-        mask = k.dense(mask.swapaxes(2, 3))
+        mask = k.dense(mask.transpose(0, 3, 1, 2))
     if not is_causal:
         return mask
-    future = _future(target[2], target[3], query.dtype)
+    future = _future(target[3], target[1], target[2], query.dtype)
     return future if mask is None else k.add(mask, future)
 
 
@@ -160,9 +162,10 @@ _FAR = 1e30  # what a score loses where one may not look
 
 
 @lru_cache(64)
-def _future(time: int, source: int, dtype: Any) -> Array:
-    """Numbers that hide what comes later: (1, 1, S, T)."""
-    return k.keep(np.tril(np.full((1, 1, source, time), -_FAR, dtype), -1))
+def _future(source: int, heads: int, time: int, dtype: Any) -> Array:
+    """Numbers that hide what comes later: (1, S, heads, T)."""
+    later = np.arange(source)[:, None, None] > np.arange(time)
+    return k.keep(np.where(np.broadcast_to(later, (1, source, heads, time)), -_FAR, 0).astype(dtype))
 
 
 def _of(x: Array | None, n: int) -> Array | None:
