@@ -12,6 +12,7 @@ from ..tensor import Backward, primitive
 
 Primitive = tuple[Array, Backward]
 BLOCK = 32768  # numbers worked on at a time: they stay in a second-level cache
+FEW = 65536  # numbers up to which long rows cost more to make than they save
 
 
 @primitive
@@ -21,13 +22,13 @@ def layer_norm(x: Array, weight: Array | None = None, bias: Array | None = None,
     weight and bias have the shape of those axes. Source: Ba, Kiros & Hinton 2016.
     """
     rows, features = _feature_rows("layer_norm", x, weight, bias, axes)
-    share = _share(features, x.dtype)
+    share, longs = _share(features, x.dtype), _long(rows, weight, bias)
     hat, inverse, y = k.empty(rows.shape, x.dtype), k.empty((len(rows), 1), x.dtype), k.empty(rows.shape, x.dtype)
-    for source, h, r, target in zip(*map(_cut, (rows, hat, inverse, y), [features] * 4)):
+    for source, h, r, target in _blocks(rows, hat, inverse, y):
         k.subtract(source, gemv(source, share)[:, None], out=h)
         _inverse_root(k.square(h, out=target), share, eps, r)
         k.multiply(h, r, out=h)
-        _scaled(h, weight, bias, target)
+        _scaled(h, longs, target)
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         return _norm_backward(dy, x, weight, bias, hat, inverse, centred=True)
@@ -43,12 +44,12 @@ def rms_norm(x: Array, weight: Array | None = None, eps: float | None = None, ax
     """
     rows, features = _feature_rows("rms_norm", x, weight, None, axes)
     eps = float(np.finfo(x.dtype).eps) if eps is None else eps
-    share = _share(features, x.dtype)
+    share, longs = _share(features, x.dtype), _long(rows, weight, None)
     hat, inverse, y = k.empty(rows.shape, x.dtype), k.empty((len(rows), 1), x.dtype), k.empty(rows.shape, x.dtype)
-    for source, h, r, target in zip(*map(_cut, (rows, hat, inverse, y), [features] * 4)):
+    for source, h, r, target in _blocks(rows, hat, inverse, y):
         _inverse_root(k.square(source, out=target), share, eps, r)
         k.multiply(source, r, out=h)
-        _scaled(h, weight, None, target)
+        _scaled(h, longs, target)
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         return _norm_backward(dy, x, weight, None, hat, inverse, centred=False)[:2]
@@ -117,39 +118,46 @@ def _inverse_root(squares: Array, share: Array, eps: float, out: Array) -> None:
     k.reciprocal(k.sqrt(out, out=out), out=out)
 
 
-def _scaled(h: Array, weight: Array | None, bias: Array | None, out: Array) -> None:
+def _scaled(h: Array, longs: list[Array | None], out: Array) -> None:
+    """`h * weight + bias` for long rows of both, as far as there are any."""
+    weight, bias = longs
     if weight is None:
         k.copy(h, out=out)
     else:
-        k.multiply(h, weight.reshape(-1), out=out)
+        k.multiply(h.reshape(-1, weight.size), weight, out=out.reshape(-1, weight.size))
     if bias is not None:
-        k.add(out, bias.reshape(-1), out=out)
+        flat = out.reshape(-1, bias.size)
+        k.add(flat, bias, out=flat)
 
 
 def _norm_backward(dy: Array, x: Array, weight: Array | None, bias: Array | None, hat: Array, inverse: Array, centred: bool):  # type: ignore[no-untyped-def]
-    """The thunks of layer_norm and rms_norm."""
+    """The thunks of layer_norm and rms_norm. With g = dy * weight: dx = (g - mean(g) - hat * mean(g * hat)) * inverse."""
     features = hat.shape[1]
     share = _share(features, x.dtype)
-    d = k.dense(dy).reshape(hat.shape)
+    weights = share if weight is None else k.multiply(weight.reshape(-1), k.scalar(1 / features, x.dtype))
+    d, inner, total = k.dense(dy).reshape(hat.shape), k.empty(inverse.shape, x.dtype), k.empty((features,), x.dtype)
+    for number, (part, h, mean) in enumerate(_blocks(d, hat, inner)):
+        product = k.multiply(part, h)
+        gemv(product, weights, out=mean[:, 0])
+        gemv(product.T, k.row(1, len(h), x.dtype), out=total, beta=float(number > 0))
 
     def dx(out: Array | None) -> Array:
         found = k.empty(hat.shape, x.dtype) if out is None else out.reshape(hat.shape)
-        for part, h, r, target in zip(*map(_cut, (d, hat, inverse, found), [features] * 4)):
-            grown = part if weight is None else k.multiply(part, weight.reshape(-1))
-            _unnormalised(grown, h, r, share, centred, target)
+        longs = _long(hat, weight, None)
+        for part, h, mean, r, target in _blocks(d, hat, inner, inverse, found):
+            if weight is not None:
+                _scaled(part, longs, target)
+            k.subtract(part if weight is None else target, k.multiply(h, mean), out=target)
+            if centred:
+                k.subtract(target, gemv(part, weights)[:, None], out=target)
+            k.multiply(target, r, out=target)
         return found.reshape(x.shape) if out is None else out
-
-    def dweight(out: Array | None) -> Array:
-        flat = k.empty((features,), x.dtype) if out is None else out.reshape(-1)
-        for number, (part, h) in enumerate(zip(_cut(d, features), _cut(hat, features))):
-            gemv(k.multiply(part, h).T, k.row(1, len(h), x.dtype), out=flat, beta=float(number > 0))
-        return flat if weight is None else flat.reshape(weight.shape)
 
     def dbias(out: Array | None) -> Array:
         flat = gemv(d.T, k.row(1, len(d), x.dtype), out=None if out is None else out.reshape(-1))
         return flat if bias is None else flat.reshape(bias.shape)
 
-    return dx, dweight, dbias
+    return dx, lambda out: k.into(out, total if weight is None else total.reshape(weight.shape)), dbias
 
 
 def _unnormalised(grown: Array, hat: Array, inverse: Array, share: Array, centred: bool, out: Array | None = None) -> Array:
@@ -167,7 +175,19 @@ def _share(features: int, dtype: object) -> Array:
     return k.row(1 / features, features, dtype)
 
 
-def _cut(rows: Array, features: int) -> Iterator[Array]:
-    """The rows, some at a time."""
-    step = max(1, k.grain(BLOCK) // features)
-    return (rows[first : first + step] for first in range(0, len(rows), step))
+def _many(rows: Array) -> int:
+    """How many rows to take as one long row, where each number of a row meets one of its own."""
+    return k.long_row(*rows.shape) if rows.size > FEW else 1
+
+
+def _long(rows: Array, *vectors: Array | None) -> list[Array | None]:
+    """Each vector as a long row."""
+    flat, many = [v if v is None else v.reshape(-1) for v in vectors], _many(rows)
+    return [v if v is None or many == 1 else k.copy(v, out=k.empty((many, v.size), v.dtype)).reshape(-1) for v in flat]
+
+
+def _blocks(rows: Array, *others: Array) -> Iterator[tuple[Array, ...]]:
+    """The rows, and as many of other arrays, some at a time: a whole number of long rows."""
+    many = _many(rows)
+    step = max(1, k.grain(BLOCK) // (rows.shape[1] * many)) * many
+    return (tuple(a[first : first + step] for a in (rows, *others)) for first in range(0, len(rows), step))
