@@ -12,6 +12,7 @@ from .. import kernels as k
 from ..errors import ArgumentError, ShapeError
 from ..kernels import Array
 from ..tensor import Backward, gradients_wanted, primitive
+from .image import on_lines
 
 Primitive = tuple[Array, Backward]
 Sloped = Callable[[Array, Array, Array | None], None]  # makes its value and, if asked to, its slope: (x, y, slope)
@@ -78,8 +79,8 @@ FUSED = {
 @primitive
 def relu(x: Array) -> Primitive:
     """`max(x, 0)`"""
-    y = _relu(x, None)
-    return y, lambda dy: (lambda out: _relu_gradient(dy, y, out),)
+    y = on_lines(_relu, x)
+    return y, lambda dy: (lambda out: on_lines(_relu_gradient, dy, y) if out is None else _relu_gradient(dy, y, out),)
 
 
 @primitive

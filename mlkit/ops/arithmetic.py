@@ -7,6 +7,7 @@ from ..blas import gemm
 from ..errors import DtypeError, ShapeError
 from ..kernels import Array
 from ..tensor import Backward, primitive
+from .image import on_lines
 
 Primitive = tuple[Array, Backward]
 
@@ -15,7 +16,7 @@ Primitive = tuple[Array, Backward]
 def add(a: Array, b: Array) -> Primitive:
     """`a + b`"""
     _check(a, b, "+")
-    y = k.add(a, b)
+    y = on_lines(k.add, a, b)
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         return lambda out: fold(dy, a.shape, out), lambda out: fold(dy, b.shape, out)

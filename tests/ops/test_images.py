@@ -30,6 +30,17 @@ class Residual(nn.Module):
         return self.norm(self.two(self.one(x)), x if self.short is None else self.short(x), activation=self.activation)
 
 
+class Apart(nn.Module):
+    """A residual block as PyTorch's users write it: sums and activations by themselves."""
+
+    def __init__(self, channels):
+        self.one, self.two, self.norm = conv(channels, channels), conv(channels, channels), norm(channels)
+
+    def forward(self, x):
+        y = ops.relu(self.one(x))
+        return ops.relu(self.norm(self.two(y)) + x)
+
+
 class Twice(nn.Module):
     """Gradients of two convolutions arrive at one place."""
 
@@ -59,6 +70,7 @@ NETWORKS = {
     "gaps": lambda: [conv(3, 7), nn.GELU(), conv(7, 6), nn.Upsample(scale_factor=2), conv(6, 3)],
     "transposed": lambda: [conv(3, 7), nn.ConvTranspose2d(7, 6, 3, 2, 1, dtype=np.float64), conv(6, 3)],
     "residual": lambda: [conv(3, 7), Residual(7, 7), Residual(7, 7, 1, None), Residual(7, 6, 2), Residual(6, 8, 2, "tanh", 5)],
+    "apart": lambda: [conv(3, 7), Apart(7), Apart(7), conv(7, 2)],
     "sums": lambda: [conv(3, 7), Twice(7, 1), conv(7, 7), Twice(7, 3), conv(7, 7), Twice(7, 3, "direct"), Twice(7, 5)],
     "winograd sums": lambda: [conv(3, 7), Twice(7, 3, "winograd"), Twice(7, 3, "winograd", swapped=True), conv(7, 2)],
     "swapped sums": lambda: [conv(3, 7), Twice(7, 1, None, True), conv(7, 7), Twice(7, 3, "direct", True), Twice(7, 5, None, True)],

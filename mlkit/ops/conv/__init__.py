@@ -227,14 +227,12 @@ def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation
     if function is None or y is None:
         return Padded.around(dy, *zeros)
     value, slope = Padded.of(y), Padded.of(dy)
-    if value and slope and value.pitch == slope.pitch:
-        dz = Padded.room(dy.shape, value.top, value.left, dy.dtype)
-        fitting = dz.within(*zeros)
-        if fitting:
-            dz.clear_planes()
-            for one in zip(*map(_chunks, (slope.lines, value.lines, dz.lines))):
-                function.gradient(*one)
-            return fitting
+    if value and slope and value.pitch == slope.pitch and value.within(*zeros):
+        dz = value.beside(value.height, value.width, value.channels)
+        dz.clear_planes()
+        for above, below, target in zip(*map(_chunks, (slope.lines, value.lines, dz.lines))):
+            function.gradient(above, below, target)
+        return Padded.around(dz.surrounded(), *zeros)
     dz = Padded(dy.shape, *zeros, dy.dtype)
     dz.clear()
     step = max(1, k.grain(CHUNK) * len(dy) // dy.size)
