@@ -115,14 +115,14 @@ class Table:
         if there is None and not here.left:
             there = Padded.lying(images)
         if there is None or there.left != here.left:
-            there = self._new()
+            there = self._images.alike()
             there.clear_beside()
             k.copy(images, out=there.inside)
         return self._rows(there)
 
     def room(self) -> tuple[Array, Array]:
         """(rows, the array that they make): memory for a result. All rows are to be written."""
-        new = self._new()
+        new = self._images.alike()
         new.clear_planes()
         images = new.surrounded()
         if self._ndim == 2:
@@ -150,9 +150,6 @@ class Table:
         line = self._images.pitch if self._images.left else 1
         least = k.BUFFER if self.rows.size > FEW else FEW // 64
         return line * k.long_row(len(self.rows) // line, line * self._images.channels, least)
-
-    def _new(self) -> Padded:
-        return self._images.beside(self._images.height, self._images.width, self._images.channels)
 
     def _rows(self, images: Padded) -> Array:
         return images.lines.reshape(-1, images.channels)

@@ -101,9 +101,10 @@ class Padded:
         k.copy(x, out=padded.inside)
         return padded
 
-    def beside(self, height: int, width: int, channels: int) -> "Padded":
-        """Memory for as many images with as many zeros around them, none of which are written."""
-        return Padded.room((height, self.batch, width, channels), self.top, self.left, self.memory.dtype)
+    def alike(self, height: int = 0, width: int = 0, channels: int = 0) -> "Padded":
+        """Memory for as many images, of this size if not another is given, with as many zeros around them; nothing is written."""
+        shape = height or self.height, self.batch, width or self.width, channels or self.channels
+        return Padded.room(shape, self.top, self.left, self.memory.dtype)
 
     def within(self, top: int, left: int, planes: int, pitch: int, tail: int) -> "Padded | None":
         """The same images with fewer zeros around them, if there are so many."""
@@ -190,7 +191,7 @@ def on_lines(function: Callable[..., Array], *arrays: Array) -> Array:
     first = known[0] if len(known) == len(arrays) else None
     if first is None or any(p is None or p.lines.shape != first.lines.shape or p.left != first.left for p in known):
         return function(*arrays, None)
-    y = first.beside(first.height, first.width, first.channels)
+    y = first.alike()
     y.clear_planes()
     function(*(p.lines for p in known if p), y.lines)
     return unrolled(y.surrounded())

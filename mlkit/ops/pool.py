@@ -70,7 +70,7 @@ def max_pool2d(
     function = FUSED[activation] if activation else None
     down, across = _axes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     source = Padded.lying(rolled(x))
-    result = source.beside(down.out, across.out, source.channels)
+    result = source.alike(down.out, across.out)
     result.clear()
     y = result.inside
     route = (_halve if down.halves and across.halves and source.channels <= NARROW else _reduce)(down, across, source, y)
@@ -79,7 +79,7 @@ def max_pool2d(
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
-            found = source.beside(source.height, source.width, source.channels)
+            found = source.alike()
             route(function.gradient(rolled(dy), y, None) if function else rolled(dy), found)
             return k.into(out, unrolled(found.surrounded()))
 
@@ -97,7 +97,7 @@ def avg_pool2d(
     down, across = axes
     share = _shares(*axes, count_include_pad, x.dtype)
     source = Padded.lying(rolled(x))
-    result = source.beside(down.out, across.out, source.channels)
+    result = source.alike(down.out, across.out)
     result.clear()
     rows, y = source.inside, result.inside
     for part in _images(rows):
@@ -109,7 +109,7 @@ def avg_pool2d(
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
             each = k.multiply(rolled(dy), share)
-            found = source.beside(source.height, source.width, source.channels)
+            found = source.alike()
             found.clear()
             for part in _images(rows):
                 middle = k.empty((down.size, each[part].shape[1], *each.shape[2:]), x.dtype)
@@ -140,7 +140,7 @@ def adaptive_avg_pool2d(x: Array, output_size: Any) -> Primitive:
 
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
-            turned, gradient = rolled(dy), source.beside(source.height, source.width, source.channels)
+            turned, gradient = rolled(dy), source.alike()
             gradient.clear()
             found = gradient.inside
             apart = len(tall) * (tall[0][1] - tall[0][0]) == x.shape[2] and len(wide) * (wide[0][1] - wide[0][0]) == x.shape[3]

@@ -41,6 +41,17 @@ class Apart(nn.Module):
         return ops.relu(self.norm(self.two(y)) + x)
 
 
+class Series(nn.Module):
+    """Convolutions along all lines of an image, one behind the other."""
+
+    def __init__(self):
+        first, second = (nn.Conv1d(a, b, taps, padding=taps // 2, dtype=np.float64) for a, b, taps in ((3, 7, 5), (7, 6, 3)))
+        self.layers = nn.Sequential(first, nn.BatchNorm1d(7, dtype=np.float64), nn.ReLU(), second, nn.Tanh())
+
+    def forward(self, x):
+        return self.layers(ops.reshape(x, *x.shape[:2], -1))
+
+
 class Twice(nn.Module):
     """Gradients of two convolutions arrive at one place."""
 
@@ -70,6 +81,7 @@ NETWORKS = {
     "gaps": lambda: [conv(3, 7), nn.GELU(), conv(7, 6), nn.Upsample(scale_factor=2), conv(6, 3)],
     "transposed": lambda: [conv(3, 7), nn.ConvTranspose2d(7, 6, 3, 2, 1, dtype=np.float64), conv(6, 3)],
     "residual": lambda: [conv(3, 7), Residual(7, 7), Residual(7, 7, 1, None), Residual(7, 6, 2), Residual(6, 8, 2, "tanh", 5)],
+    "series": lambda: [Series()],
     "apart": lambda: [conv(3, 7), Apart(7), Apart(7), conv(7, 2)],
     "sums": lambda: [conv(3, 7), Twice(7, 1), conv(7, 7), Twice(7, 3), conv(7, 7), Twice(7, 3, "direct"), Twice(7, 5)],
     "winograd sums": lambda: [conv(3, 7), Twice(7, 3, "winograd"), Twice(7, 3, "winograd", swapped=True), conv(7, 2)],

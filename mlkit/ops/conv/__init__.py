@@ -228,7 +228,7 @@ def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation
         return Padded.around(dy, *zeros)
     value, slope = Padded.of(y), Padded.of(dy)
     if value and slope and value.pitch == slope.pitch and value.within(*zeros):
-        dz = value.beside(value.height, value.width, value.channels)
+        dz = value.alike()
         dz.clear_planes()
         for above, below, target in zip(*map(_chunks, (slope.lines, value.lines, dz.lines))):
             function.gradient(above, below, target)

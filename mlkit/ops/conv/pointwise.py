@@ -30,7 +30,7 @@ def seen(g: Geometry, x: Array) -> Padded:
 
 def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, activation: Activation | None) -> Array:
     """Output images (H, N, W, outputs); the kernel is (1, 1, channels, outputs)."""
-    y = source.beside(g.out_height, g.out_width, g.outputs)
+    y = source.alike(channels=g.outputs)
     y.clear_planes()
     rows, made = _rows(source), _rows(y)
     step = k.grain(CACHE) // (g.channels + g.outputs) if bias is not None or activation else len(rows)
@@ -57,7 +57,7 @@ def input_gradient(g: Geometry, dz: Padded, kernel: Array, onto: Array | None) -
     if there is not None and there.left == dz.left:
         gemm(_rows(dz), kernel[0, 0].T, out=_rows(there), beta=1.0)
         return there.inside
-    found = Padded.room((g.out_height, g.batch, g.out_width, g.channels), dz.top, dz.left, kernel.dtype)
+    found = dz.alike(channels=g.channels)
     if onto is None and g.stride == (1, 1):
         found.clear_planes()
     gemm(_rows(dz), kernel[0, 0].T, out=_rows(found))
@@ -67,7 +67,7 @@ def input_gradient(g: Geometry, dz: Padded, kernel: Array, onto: Array | None) -
         return onto
     if g.stride == (1, 1):
         return found.surrounded()
-    whole = Padded.room((g.height, g.batch, g.width, g.channels), dz.top, dz.left, kernel.dtype)
+    whole = found.alike(g.height, g.width)
     k.fill(0, whole.memory)
     k.copy(found.inside, out=_kept(g, whole.inside))
     return whole.surrounded()
