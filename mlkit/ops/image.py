@@ -47,6 +47,11 @@ def unrolled(x: Array) -> Array:
     return x.transpose(1, 3, 0, 2)
 
 
+def kept(height: int, width: int, top: int, left: int) -> Pair:
+    """How many zeros to keep above and beside images: none, if they would be much larger with them."""
+    return (top, left) if 4 * top <= height and 4 * left <= width else (0, 0)
+
+
 class Padded:
     """Images with zeros around them, in memory (planes, N, pitch, C): the first row of all images is the first plane.
 
@@ -102,9 +107,9 @@ class Padded:
         return padded
 
     def alike(self, height: int = 0, width: int = 0, channels: int = 0) -> "Padded":
-        """Memory for as many images, of this size if not another is given, with as many zeros around them; nothing is written."""
+        """Memory for as many images, of this size if not another is given, with such zeros around them; nothing is written."""
         shape = height or self.height, self.batch, width or self.width, channels or self.channels
-        return Padded.room(shape, self.top, self.left, self.memory.dtype)
+        return Padded.room(shape, *kept(shape[0], shape[2], self.top, self.left), self.memory.dtype)
 
     def within(self, top: int, left: int, planes: int, pitch: int, tail: int) -> "Padded | None":
         """The same images with fewer zeros around them, if there are so many."""

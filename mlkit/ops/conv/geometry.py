@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ... import kernels as k
 from ...errors import ShapeError
 from ...kernels import Array
-from ..image import Padded, Pair, shares
+from ..image import Padded, Pair, kept, shares
 
 CACHE = 131072  # elements of input and output that are worked on at a time: they stay in a second-level cache
 PRODUCT = 1_000_000  # multiplications of one product: up to so many, OpenBLAS's AVX-512 kernels need not pack
@@ -73,7 +73,9 @@ class Geometry:
 
     def output(self, dtype: object) -> Padded:
         """Memory for the output, with the zeros around it that such a convolution wants next, if lines have room."""
-        top, left = self.padding if self.out_width + self.padding[1] == self.out_pitch else (0, 0)
+        top, left = kept(self.out_height, self.out_width, *self.padding)
+        if self.out_width + left != self.out_pitch:
+            top = left = 0
         y = Padded.room((self.out_height, self.batch, self.out_width, self.outputs), top, left, dtype)
         y.clear_planes()
         return y

@@ -21,10 +21,10 @@ def seen(g: Geometry, x: Array) -> Padded:
     """The pixels of the input, (H, N, W, C), that are multiplied, with the zeros beside them that they have."""
     if g.stride == (1, 1):
         return Padded.lying(x)
-    kept, known = _kept(g, x), Padded.of(x)
-    found = Padded.room(kept.shape, *((known.top, known.left) if known else (0, 0)), x.dtype)
+    chosen, known = _chosen(g, x), Padded.of(x)
+    found = known.alike(g.out_height, g.out_width) if known else Padded.room(chosen.shape, 0, 0, x.dtype)
     found.clear_beside()
-    k.copy(kept, out=found.inside)
+    k.copy(chosen, out=found.inside)
     return found
 
 
@@ -62,18 +62,18 @@ def input_gradient(g: Geometry, dz: Padded, kernel: Array, onto: Array | None) -
         found.clear_planes()
     gemm(_rows(dz), kernel[0, 0].T, out=_rows(found))
     if onto is not None:
-        kept = _kept(g, onto)
-        k.add(kept, found.inside, out=kept)
+        chosen = _chosen(g, onto)
+        k.add(chosen, found.inside, out=chosen)
         return onto
     if g.stride == (1, 1):
         return found.surrounded()
     whole = found.alike(g.height, g.width)
     k.fill(0, whole.memory)
-    k.copy(found.inside, out=_kept(g, whole.inside))
+    k.copy(found.inside, out=_chosen(g, whole.inside))
     return whole.surrounded()
 
 
-def _kept(g: Geometry, images: Array) -> Array:
+def _chosen(g: Geometry, images: Array) -> Array:
     return images[:: g.stride[0], :, :: g.stride[1]]
 
 
