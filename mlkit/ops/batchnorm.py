@@ -49,9 +49,10 @@ def batch_norm(
         mean, var = running_mean, running_var  # type: ignore[assignment]  # there are such
     root = k.add(var, k.scalar(eps, x.dtype))
     root = k.sqrt(root, out=root)
-    scale = k.reciprocal(root) if weight is None else k.divide(weight, root)
-    shift = k.subtract(k.row(0, x.shape[1], x.dtype) if bias is None else bias, k.multiply(mean, scale))
-    (y, result), longs = table.room(), table.long(scale, shift)
+    scale, shift = both = k.empty((2, x.shape[1]), x.dtype)
+    k.reciprocal(root, out=scale) if weight is None else k.divide(weight, root, out=scale)
+    k.subtract(k.row(0, x.shape[1], x.dtype) if bias is None else bias, k.multiply(mean, scale), out=shift)
+    (y, result), longs = table.room(), table.long(both)
     for source, target, more in zip(*map(table.blocks, (rows, y, y if others is None else others))):
         k.add(k.multiply(source, longs[0], out=target), longs[1], out=target)
         if others is not None:
@@ -76,9 +77,11 @@ def batch_norm(
             found, gradient = table.room()
             share = k.scalar(-1 / size, x.dtype)
             products, dbiases = _over_batch(product, dbias) if batch else (product, dbias)
-            slope = k.multiply(k.multiply(products, share), k.square(inverse))
-            rest = k.subtract(k.multiply(dbiases, share), k.multiply(mean, slope))
-            longs = table.long(scale, slope, rest)
+            whole, slope, rest = three = k.empty((3, x.shape[1]), x.dtype)
+            k.copy(scale, out=whole)
+            k.multiply(k.multiply(products, share), k.square(inverse), out=slope)
+            k.subtract(k.multiply(dbiases, share), k.multiply(mean, slope), out=rest)
+            longs = table.long(three)
             for source, middle, target in zip(*map(table.blocks, (dz, rows, found))):
                 if batch:
                     k.add(k.multiply(middle, longs[1], out=target), longs[2], out=target)
@@ -129,14 +132,15 @@ class Table:
             return self._rows(new), images[0, 0]
         return self._rows(new), unrolled(images) if self._ndim == 4 else unrolled(images)[:, :, 0]
 
-    def long(self, *vectors: Array) -> list[Array]:
+    def long(self, vectors: Array) -> list[Array]:
         """Each vector, one number for each channel, repeated to a long row, with zeros where rows are no part of an image."""
-        here, (pixel, *_) = self._images, vectors
-        whole = k.empty((len(vectors), self._wide, *pixel.shape), pixel.dtype)
-        inside = k.fill(0, whole).reshape(len(whole), -1, here.pitch, *pixel.shape)[:, :, here.left :] if here.left else whole
-        for vector, place in zip(vectors, inside):
-            k.copy(vector, out=place)
-        return list(whole.reshape(len(whole), -1))
+        here, count = self._images, len(vectors)
+        whole = k.empty((count, self._wide, here.channels), vectors.dtype)
+        inside = whole.reshape(count, -1, here.pitch if here.left else 1, here.channels)
+        if here.left:
+            inside = k.fill(0, whole).reshape(inside.shape)[:, :, here.left :]
+        k.copy(vectors[:, None, None], out=inside)
+        return list(whole.reshape(count, -1))
 
     def blocks(self, rows: Array) -> Iterator[Array]:
         """The rows as long rows, some at a time."""
@@ -160,7 +164,7 @@ def _statistics(table: Table) -> tuple[Array, Array]:
     rows = table.rows
     share = k.row(1 / k.whole_batch(table.count), len(rows), rows.dtype)
     mean, var = k.over_batch(gemv(rows.T, share)), k.empty(rows.shape[1:], rows.dtype)
-    (long_mean,) = table.long(mean)
+    (long_mean,) = table.long(mean[None])
     for number, source in enumerate(table.blocks(rows)):
         centred = k.subtract(source, long_mean)
         squares = k.square(centred, out=centred).reshape(-1, rows.shape[1])
