@@ -80,6 +80,7 @@ NETWORKS = {
     "dilated": lambda: [conv(3, 7), conv(7, 6, dilation=2, padding=2), norm(6), conv(6, 3)],
     "gaps": lambda: [conv(3, 7), nn.GELU(), conv(7, 6), nn.Upsample(scale_factor=2), conv(6, 3)],
     "transposed": lambda: [conv(3, 7), nn.ConvTranspose2d(7, 6, 3, 2, 1, dtype=np.float64), conv(6, 3)],
+    "transposed pixels": lambda: [conv(3, 7), *(nn.ConvTranspose2d(7, 7, 1, s, dtype=np.float64) for s in (1, 2)), conv(7, 3)],
     "residual": lambda: [conv(3, 7), Residual(7, 7), Residual(7, 7, 1, None), Residual(7, 6, 2), Residual(6, 8, 2, "tanh", 5)],
     "series": lambda: [Series()],
     "apart": lambda: [conv(3, 7), Apart(7), Apart(7), conv(7, 2)],

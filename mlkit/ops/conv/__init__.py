@@ -116,9 +116,10 @@ def _transposed(g: Geometry, x: Array, weight: Array, bias: Array | None) -> tup
     def gradients(dy: Array):  # type: ignore[no-untyped-def]
         name = choose(g)
         source = _source(g, dy, name)
+        rows = _gradient_rows(g, rolled(x), None, None, source) if name == "pointwise" else dz
         return (
             lambda onto: None if onto is not None else ALGORITHMS[name].convolve(g, source, kernel, None, None),
-            lambda out: _laid(ALGORITHMS[name].weight_gradient, g, source, dz, out),
+            lambda out: _laid(ALGORITHMS[name].weight_gradient, g, source, rows, out),
             lambda out: k.sum(dy, (0, 1, 2), out=out),
         )
 
