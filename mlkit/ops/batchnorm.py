@@ -109,7 +109,7 @@ class Table:
     def __init__(self, x: Array) -> None:
         self.count, self._ndim = x.size // x.shape[1], x.ndim
         self._images = Padded.lying(_images(x))
-        self.rows = self._rows(self._images)
+        self.rows = self._images.rows
 
     def rows_of(self, x: Array) -> Array:
         """Those of another array of the same shape; a copy where it does not lie as this one does."""
@@ -121,7 +121,7 @@ class Table:
             there = self._images.alike()
             there.clear_beside()
             k.copy(images, out=there.inside)
-        return self._rows(there)
+        return there.rows
 
     def room(self) -> tuple[Array, Array]:
         """(rows, the array that they make): memory for a result. All rows are to be written."""
@@ -129,8 +129,8 @@ class Table:
         new.clear_planes()
         images = new.surrounded()
         if self._ndim == 2:
-            return self._rows(new), images[0, 0]
-        return self._rows(new), unrolled(images) if self._ndim == 4 else unrolled(images)[:, :, 0]
+            return new.rows, images[0, 0]
+        return new.rows, unrolled(images) if self._ndim == 4 else unrolled(images)[:, :, 0]
 
     def long(self, vectors: Array) -> list[Array]:
         """Each vector, one number for each channel, repeated to a long row, with zeros where rows are no part of an image."""
@@ -154,9 +154,6 @@ class Table:
         line = self._images.pitch if self._images.left else 1
         least = k.BUFFER if self.rows.size > FEW else FEW // 64
         return line * k.long_row(len(self.rows) // line, line * self._images.channels, least)
-
-    def _rows(self, images: Padded) -> Array:
-        return images.lines.reshape(-1, images.channels)
 
 
 def _statistics(table: Table) -> tuple[Array, Array]:

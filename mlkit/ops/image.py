@@ -62,7 +62,7 @@ class Padded:
     def __init__(
         self, shape: Shape, top: int, left: int, planes: int, pitch: int, tail: int, dtype: object, memory: Array | None = None
     ) -> None:
-        self.height, self.batch, self.width, self.channels = shape
+        self.shape = self.height, self.batch, self.width, self.channels = shape
         self.top, self.left, self.planes, self.pitch = top, left, planes, pitch
         self.pixels = planes * self.batch * pitch
         self.memory = k.empty(((self.pixels + tail) * self.channels,), dtype) if memory is None else memory
@@ -119,8 +119,7 @@ class Padded:
         memory = self.memory[first : first + (planes * self.batch * pitch + tail) * self.channels]
         if memory.size < (planes * self.batch * pitch + tail) * self.channels:
             return None
-        shape = self.height, self.batch, self.width, self.channels
-        return Padded(shape, top, left, planes, pitch, tail, memory.dtype, memory)
+        return Padded(self.shape, top, left, planes, pitch, tail, memory.dtype, memory)
 
     @property
     def base(self) -> int:
@@ -138,6 +137,11 @@ class Padded:
         return self.grid[self.top : self.top + self.height]
 
     @property
+    def rows(self) -> Array:
+        """A row for each pixel, those beside the images included: (H * N * pitch, C)."""
+        return self.lines.reshape(-1, self.channels)
+
+    @property
     def flow(self) -> Array:
         """The images with what lies between the end of a line and the next: (H, N, pitch, C), contiguous."""
         first = self.base * self.channels
@@ -147,8 +151,7 @@ class Padded:
     def surrounded(self) -> Array:
         """The images, (H, N, W, C), which from now on are known to have zeros around them. Their memory was made by `room`."""
         if self.top or self.left:
-            shape = self.height, self.batch, self.width, self.channels
-            _surrounded.add(self.memory, (shape, self.top, self.left))
+            _surrounded.add(self.memory, (self.shape, self.top, self.left))
         return self.inside
 
     def clear(self) -> None:

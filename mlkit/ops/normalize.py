@@ -81,7 +81,7 @@ def group_norm(x: Array, weight: Array | None, bias: Array | None, num_groups: i
         grown = d if weight is None else k.multiply(d, weight[:, None])
 
         def dx(out: Array | None) -> Array:
-            found = _unnormalised(grown.reshape(rows.shape), hat.reshape(rows.shape), inverse, share, True)
+            found = _unnormalised(grown.reshape(rows.shape), hat.reshape(rows.shape), inverse, share)
             return k.into(out, found.reshape(x.shape))
 
         return dx, lambda out: k.sum(k.multiply(d, hat), (0, 2), out=out), lambda out: k.sum(d, (0, 2), out=out)
@@ -160,14 +160,13 @@ def _norm_backward(dy: Array, x: Array, weight: Array | None, bias: Array | None
     return dx, lambda out: k.into(out, total if weight is None else total.reshape(weight.shape)), dbias
 
 
-def _unnormalised(grown: Array, hat: Array, inverse: Array, share: Array, centred: bool, out: Array | None = None) -> Array:
-    """`(g - mean(g) - hat * mean(g * hat)) * inverse` for each row; without mean(g) if nothing was centred."""
+def _unnormalised(grown: Array, hat: Array, inverse: Array, share: Array) -> Array:
+    """`(g - mean(g) - hat * mean(g * hat)) * inverse` for each row."""
     product = k.multiply(grown, hat)
     k.multiply(hat, gemv(product, share)[:, None], out=product)
-    out = k.subtract(grown, product, out=out)
-    if centred:
-        k.subtract(out, gemv(grown, share)[:, None], out=out)
-    return k.multiply(out, inverse, out=out)
+    found = k.subtract(grown, product, out=product)
+    k.subtract(found, gemv(grown, share)[:, None], out=found)
+    return k.multiply(found, inverse, out=found)
 
 
 def _share(features: int, dtype: object) -> Array:

@@ -10,13 +10,12 @@ from ...kernels import Array
 from ...tensor import Addend, Backward, primitive
 from ..activation import FUSED, Activation
 from ..image import Padded, Pair, pair, rolled, shares, unrolled
-from . import depthwise, direct, gathered, planar, pointwise, winograd
+from . import depthwise, direct, pointwise, winograd
+from .choice import ALGORITHMS, choose, source_of
 from .geometry import Geometry, geometry
 from .groups import Gradients, side_by_side
 
-ALGORITHMS = {"direct": direct, "winograd": winograd, "planar": planar, "gathered": gathered, "pointwise": pointwise}
 CHUNK = 65536  # numbers that elementwise passes work on at a time
-PASS = 24  # products that take as long as one number of an elementwise pass: the price of Winograd's transforms
 
 
 @primitive
@@ -115,7 +114,7 @@ def _transposed(g: Geometry, x: Array, weight: Array, bias: Array | None) -> tup
 
     def gradients(dy: Array):  # type: ignore[no-untyped-def]
         name = choose(g)
-        source = _source(g, dy, name)
+        source = source_of(g, dy, name)
         rows = _gradient_rows(g, rolled(x), None, None, source) if name == "pointwise" else dz
         return (
             lambda onto: None if onto is not None else ALGORITHMS[name].convolve(g, source, kernel, None, None),
@@ -137,14 +136,15 @@ def _one_group(
             f"conv2d: algorithm {algorithm!r} cannot make a kernel {g.kernel} with stride {stride}, dilation {dilation}"
         )
     name = algorithm or choose(g)
-    source = _source(g, rolled(x), name)
+    source = source_of(g, rolled(x), name)
     kernel = k.dense(weight.transpose(2, 3, 1, 0))  # (height, width, C, outputs)
     y = ALGORITHMS[name].convolve(g, source, kernel, bias, function)
 
     def gradients(dy: Array):  # type: ignore[no-untyped-def]
-        dz = _gradient_rows(g, dy, y, function, source if name == "pointwise" else None)
+        pixelwise = name == "pointwise"
+        dz = _gradient_rows(g, dy, y, function, source if pixelwise else None)
         return (
-            lambda onto: _input_gradient(g, dz, kernel, name if algorithm or name == "pointwise" else None, onto),
+            lambda onto: _input_gradient(g, dz, kernel, name if pixelwise else algorithm, onto),
             lambda out: _laid(ALGORITHMS[name].weight_gradient, g, source, dz, out),
             lambda out: _column_sums(dz, out),
         )
@@ -182,33 +182,6 @@ def _several_groups(
         for i, o in zip(ins, outs)
     ]
     return side_by_side(parts, weight, outs, ins, outs)
-
-
-def choose(g: Geometry) -> str:
-    """The algorithm for a convolution: that of least products, transforms counted in."""
-    if pointwise.suits(g):
-        return "pointwise"
-    if planar.suits(g):
-        return "planar"
-    if gathered.suits(g):
-        return "gathered"
-    if not winograd.suits(g):
-        return "direct"
-    (taps, width), rows, pixels = g.kernel, winograd.tile(g), g.batch * g.out_height * g.out_pitch
-    whole = winograd.planes(g) / g.out_height  # the last tile may lack rows
-    transforms = PASS * (17 * g.channels + (3 * rows + 2) * g.outputs) / rows
-    filters = PASS * (winograd.POINTS + taps) * width * g.channels * g.outputs / pixels
-    products = 2 * winograd.POINTS * width / rows * g.channels * g.outputs
-    return "winograd" if whole * (products + transforms) + filters < 2 * taps * width * g.channels * g.outputs else "direct"
-
-
-def _source(g: Geometry, x: Array, name: str) -> Padded:
-    """The input, (H, N, W, C), with the zeros around it that the algorithm wants."""
-    if name == "pointwise":
-        return pointwise.seen(g, x)
-    if name == "planar":
-        return planar.padded(g, x.transpose(3, 0, 1, 2))
-    return g.padded(x, winograd.planes(g) + g.kernel[0] - 1 if name == "winograd" else 0)
 
 
 def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation | None, alike: Padded | None = None) -> Padded:

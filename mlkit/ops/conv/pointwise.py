@@ -32,7 +32,7 @@ def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, act
     """Output images (H, N, W, outputs); the kernel is (1, 1, channels, outputs)."""
     y = source.alike(channels=g.outputs)
     y.clear_planes()
-    rows, made = _rows(source), _rows(y)
+    rows, made = source.rows, y.rows
     step = k.grain(CACHE) // (g.channels + g.outputs) if bias is not None or activation else len(rows)
     for first in range(0, len(rows), max(1, step)):
         pixels = made[first : first + step]
@@ -48,19 +48,19 @@ def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, act
 
 def weight_gradient(g: Geometry, source: Padded, dz: Padded, out: Array) -> None:
     """(1, 1, channels, outputs) into `out`."""
-    gemm(_rows(source).T, _rows(dz), out=out[0, 0])
+    gemm(source.rows.T, dz.rows, out=out[0, 0])
 
 
 def input_gradient(g: Geometry, dz: Padded, kernel: Array, onto: Array | None) -> Array:
     """(H, N, W, channels), added to `onto` if there is one."""
     there = None if onto is None or g.stride != (1, 1) else Padded.of(onto)
     if there is not None and there.left == dz.left:
-        gemm(_rows(dz), kernel[0, 0].T, out=_rows(there), beta=1.0)
+        gemm(dz.rows, kernel[0, 0].T, out=there.rows, beta=1.0)
         return there.inside
     found = dz.alike(channels=g.channels)
     if onto is None and g.stride == (1, 1):
         found.clear_planes()
-    gemm(_rows(dz), kernel[0, 0].T, out=_rows(found))
+    gemm(dz.rows, kernel[0, 0].T, out=found.rows)
     if onto is not None:
         chosen = _chosen(g, onto)
         k.add(chosen, found.inside, out=chosen)
@@ -75,8 +75,3 @@ def input_gradient(g: Geometry, dz: Padded, kernel: Array, onto: Array | None) -
 
 def _chosen(g: Geometry, images: Array) -> Array:
     return images[:: g.stride[0], :, :: g.stride[1]]
-
-
-def _rows(images: Padded) -> Array:
-    """A row for each pixel, those beside the images included."""
-    return images.lines.reshape(-1, images.channels)
