@@ -126,7 +126,6 @@ class Table:
     def room(self) -> tuple[Array, Array]:
         """(rows, the array that they make): memory for a result. All rows are to be written."""
         new = self._images.alike()
-        new.clear_planes()
         images = new.surrounded()
         if self._ndim == 2:
             return new.rows, images[0, 0]

@@ -21,7 +21,7 @@ Pair = tuple[int, int]
 Shape = tuple[int, int, int, int]
 FEW = 20000  # numbers that are filled as soon as the edges around them
 TILE = 4  # rows that a fast convolution makes at a time: planes are added to fill the last
-_surrounded = k.Regions()  # memory of images that are known to have zeros around them: (shape, top, left)
+_surrounded = k.Regions()  # memory of images that are known to have zeros around them: what is known
 
 
 def shares(count: int, parts: int) -> list[slice]:
@@ -52,12 +52,21 @@ def kept(height: int, width: int, top: int, left: int) -> Pair:
     return (top, left) if 4 * top <= height and 4 * left <= width else (0, 0)
 
 
+class Known:
+    """What is known of memory that `Padded.room` made: zeros lie beside the lines of the images – above and below, if `closed`."""
+
+    def __init__(self, shape: Shape, top: int, left: int) -> None:
+        self.shape, self.top, self.left, self.closed = shape, top, left, False
+
+
 class Padded:
     """Images with zeros around them, in memory (planes, N, pitch, C): the first row of all images is the first plane.
 
     A plane has `pitch` pixels for each image; those beyond its width are zeros, and so are the planes above and below
     and `tail` pixels behind the last. `top` planes and `left` pixels lie before the first pixel of an image.
     """
+
+    known: Known | None = None
 
     def __init__(
         self, shape: Shape, top: int, left: int, planes: int, pitch: int, tail: int, dtype: object, memory: Array | None = None
@@ -81,11 +90,11 @@ class Padded:
         found = _surrounded.find(k.address(x)) if x.size else None
         if found is None:
             return None
-        (shape, top, left), offset, memory = found
-        padded = cls.room(shape, top, left, memory.dtype, memory)
-        alike = padded.inside
-        same = x.shape == shape and x.dtype == memory.dtype and offset == padded.base * padded.channels * x.itemsize
-        return padded if same and _steps(x) == _steps(alike) else None
+        known, offset, memory = found
+        padded = cls.room(known.shape, known.top, known.left, memory.dtype, memory)
+        padded.known = known
+        same = x.shape == known.shape and x.dtype == memory.dtype and offset == padded.base * padded.channels * x.itemsize
+        return padded if same and _steps(x) == _steps(padded.inside) else None
 
     @classmethod
     def lying(cls, x: Array) -> "Padded":
@@ -111,14 +120,22 @@ class Padded:
         shape = height or self.height, self.batch, width or self.width, channels or self.channels
         return Padded.room(shape, *kept(shape[0], shape[2], self.top, self.left), self.memory.dtype)
 
-    def within(self, top: int, left: int, planes: int, pitch: int, tail: int) -> "Padded | None":
-        """The same images with fewer zeros around them, if there are so many."""
+    def has(self, top: int, left: int, planes: int, pitch: int, tail: int) -> bool:
+        """Whether there are so many zeros around the images."""
         if self.pitch != pitch or self.top < top or self.left < left:
+            return False
+        first = (self.top - top) * self.batch * pitch + self.left - left
+        return (first + planes * self.batch * pitch + tail) * self.channels <= self.memory.size
+
+    def within(self, top: int, left: int, planes: int, pitch: int, tail: int) -> "Padded | None":
+        """The same images with fewer zeros around them, if there are so many; above and below they are written when wanted."""
+        if not self.has(top, left, planes, pitch, tail):
             return None
+        if self.known and not self.known.closed:
+            self.close()
+            self.known.closed = True
         first = ((self.top - top) * self.batch * pitch + self.left - left) * self.channels
         memory = self.memory[first : first + (planes * self.batch * pitch + tail) * self.channels]
-        if memory.size < (planes * self.batch * pitch + tail) * self.channels:
-            return None
         return Padded(self.shape, top, left, planes, pitch, tail, memory.dtype, memory)
 
     @property
@@ -149,9 +166,9 @@ class Padded:
         return self.memory[first : first + self.height * self.batch * self.pitch * self.channels].reshape(shape)
 
     def surrounded(self) -> Array:
-        """The images, (H, N, W, C), which from now on are known to have zeros around them. Their memory was made by `room`."""
+        """The images, (H, N, W, C), known from now on to have zeros beside their lines. Their memory was made by `room`."""
         if self.top or self.left:
-            _surrounded.add(self.memory, (self.shape, self.top, self.left))
+            _surrounded.add(self.memory, Known(self.shape, self.top, self.left))
         return self.inside
 
     def clear(self) -> None:
@@ -159,10 +176,10 @@ class Padded:
         if self.memory.size <= FEW and self.memory.size > self.height * self.batch * self.width * self.channels:
             k.fill(0, self.memory)
         else:
-            self.clear_planes()
+            self.close()
             self.clear_beside()
 
-    def clear_planes(self) -> None:
+    def close(self) -> None:
         """Write the zeros before the first pixel, and behind the last line."""
         below = (self.top + self.height) * self.batch * self.pitch
         for part in (self.memory[: self.base * self.channels], self.memory[below * self.channels :]):
@@ -174,6 +191,11 @@ class Padded:
         for part in (self.lines[:, :, : self.left], self.lines[:, :, self.left + self.width :]):
             if part.size:
                 k.fill(0, part)
+
+    def clear_before(self) -> None:
+        """Write the zeros before the first line."""
+        if self.left:
+            k.fill(0, self.memory[(self.base - self.left) * self.channels : self.base * self.channels])
 
     def clear_behind(self, planes: slice, images: slice) -> None:
         """Write the zeros behind some lines, where those of the next may begin."""
@@ -200,7 +222,6 @@ def on_lines(function: Callable[..., Array], *arrays: Array) -> Array:
     if first is None or any(p is None or p.lines.shape != first.lines.shape or p.left != first.left for p in known):
         return function(*arrays, None)
     y = first.alike()
-    y.clear_planes()
     function(*(p.lines for p in known if p), y.lines)
     return unrolled(y.surrounded())
 

@@ -71,7 +71,7 @@ def max_pool2d(
     down, across = _axes("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     source = Padded.lying(rolled(x))
     result = source.alike(down.out, across.out)
-    result.clear()
+    result.clear_beside()
     y = result.inside
     route = (_halve if down.halves and across.halves and source.channels <= NARROW else _reduce)(down, across, source, y)
     if function:
@@ -98,7 +98,7 @@ def avg_pool2d(
     share = _shares(*axes, count_include_pad, x.dtype)
     source = Padded.lying(rolled(x))
     result = source.alike(down.out, across.out)
-    result.clear()
+    result.clear_beside()
     rows, y = source.inside, result.inside
     for part in _images(rows):
         middle = k.empty((down.size, y[part].shape[1], *y.shape[2:]), x.dtype)
@@ -110,7 +110,7 @@ def avg_pool2d(
         def dx(out: Array | None) -> Array:
             each = k.multiply(rolled(dy), share)
             found = source.alike()
-            found.clear()
+            found.clear_beside()
             for part in _images(rows):
                 middle = k.empty((down.size, each[part].shape[1], *each.shape[2:]), x.dtype)
                 _spread(down, each[part], middle)
@@ -141,7 +141,7 @@ def adaptive_avg_pool2d(x: Array, output_size: Any) -> Primitive:
     def backward(dy: Array):  # type: ignore[no-untyped-def]
         def dx(out: Array | None) -> Array:
             turned, gradient = rolled(dy), source.alike()
-            gradient.clear()
+            gradient.clear_beside()
             found = gradient.inside
             apart = len(tall) * (tall[0][1] - tall[0][0]) == x.shape[2] and len(wide) * (wide[0][1] - wide[0][0]) == x.shape[3]
             if not apart:
@@ -167,7 +167,7 @@ def _reduce(down: Axis, across: Axis, source: Padded, y: Array) -> Route:
         _combined(down, middle[part], y[part], k.maximum, -np.inf)
 
     def route(dy: Array, out: Padded) -> None:
-        out.clear()
+        out.clear_beside()
         for part in _images(rows):
             between = k.empty(middle[part].shape, y.dtype)
             _route(down, dy[part], middle[part], y[part], between)
@@ -216,7 +216,6 @@ def _halve(down: Axis, across: Axis, source: Padded, y: Array) -> Route:
         k.copy(even(whole[:, :length]), out=y[part])
 
     def route(dy: Array, out: Padded) -> None:
-        out.clear_planes()
         k.fill(0, out.lines[2 * down.out :])
         each: Array | None = None  # a result's gradient at its first pixel, 0 at odd ones
         for part in parts():

@@ -201,9 +201,8 @@ def _gradient_rows(g: Geometry, dy: Array, y: Array | None, function: Activation
     if function is None or y is None:
         return Padded.around(dy, *zeros)
     value, slope = Padded.of(y), Padded.of(dy)
-    if value and slope and value.pitch == slope.pitch and value.within(*zeros):
+    if value and slope and value.pitch == slope.pitch and value.has(*zeros):
         dz = value.alike()
-        dz.clear_planes()
         for above, below, target in zip(*map(_chunks, (slope.lines, value.lines, dz.lines))):
             function.gradient(above, below, target)
         return Padded.around(dz.surrounded(), *zeros)

@@ -71,13 +71,13 @@ class Geometry:
         """The input, (H, N, W, C), with zeros around it, and at least so many planes."""
         return Padded.around(x, *self.padding, max(planes, self.planes), self.pitch, self.tail)
 
-    def output(self, dtype: object) -> Padded:
+    def output(self, dtype: object, surrounded: bool = True) -> Padded:
         """Memory for the output, with the zeros around it that such a convolution wants next, if lines have room."""
         top, left = kept(self.out_height, self.out_width, *self.padding)
-        if self.out_width + left != self.out_pitch:
+        if not surrounded or self.out_width + left != self.out_pitch:
             top = left = 0
         y = Padded.room((self.out_height, self.batch, self.out_width, self.outputs), top, left, dtype)
-        y.clear_planes()
+        y.clear_before()
         return y
 
     @property
@@ -101,13 +101,17 @@ class Geometry:
         length = self.runs[0].length
         phases, fit = -(-length // self.stride[1]), k.grain(CACHE) // (depth or self.channels + self.outputs)
         small = phases * (k.grain(PRODUCT) // (length * self.channels * self.outputs))
-        rows = max(256, min(small, fit) if small >= 64 * phases else max(fit, 1024)) // self.out_pitch
-        if rows >= self.batch:
-            planes = max(1, rows // self.batch) if self.stride[0] == 1 else 1
+        rows = max(256, min(small, fit) if small >= 64 * phases else max(fit, 1024))
+        return self.cut(rows // self.out_pitch, self.stride[0] == 1)
+
+    def cut(self, lines: int, several: bool = True) -> Iterator[Block]:
+        """The output in blocks of about so many lines: some planes – one, if several will not do –, or some images of one."""
+        if lines >= self.batch:
+            planes = lines // self.batch if several else 1
             for top in range(0, self.out_height, planes):
                 yield Block(top, min(top + planes, self.out_height), 0, self.batch)
             return
-        chunks = -(-self.batch // max(1, rows))
+        chunks = -(-self.batch // max(1, lines))
         for images in shares(self.batch, chunks):
             for top in range(self.out_height):
                 yield Block(top, top + 1, images.start, images.stop)

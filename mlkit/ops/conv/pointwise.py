@@ -31,7 +31,6 @@ def seen(g: Geometry, x: Array) -> Padded:
 def convolve(g: Geometry, source: Padded, kernel: Array, bias: Array | None, activation: Activation | None) -> Array:
     """Output images (H, N, W, outputs); the kernel is (1, 1, channels, outputs)."""
     y = source.alike(channels=g.outputs)
-    y.clear_planes()
     rows, made = source.rows, y.rows
     step = k.grain(CACHE) // (g.channels + g.outputs) if bias is not None or activation else len(rows)
     for first in range(0, len(rows), max(1, step)):
@@ -58,8 +57,6 @@ def input_gradient(g: Geometry, dz: Padded, kernel: Array, onto: Array | None) -
         gemm(dz.rows, kernel[0, 0].T, out=there.rows, beta=1.0)
         return there.inside
     found = dz.alike(channels=g.channels)
-    if onto is None and g.stride == (1, 1):
-        found.clear_planes()
     gemm(dz.rows, kernel[0, 0].T, out=found.rows)
     if onto is not None:
         chosen = _chosen(g, onto)
