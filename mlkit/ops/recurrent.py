@@ -70,7 +70,7 @@ def lstm(
             lambda out: _of_input(dgates, weight_ih, x, out),
             lambda out: k.into(out, dh),
             lambda out: k.into(out, dc),
-            *_of_parameters_together(dgates, seen[..., 1:], x.shape[2]),
+            *_of_parameters_together(dgates, seen, x.shape[2]),
         )
 
     return y, backward
@@ -164,7 +164,7 @@ def rnn(
         return (
             lambda out: _of_input(dvalues[None], weight_ih, x, out),
             lambda out: k.into(out, dh),
-            *_of_parameters_together(dvalues[None], seen[..., 1:], x.shape[2]),
+            *_of_parameters_together(dvalues[None], seen, x.shape[2]),
         )
 
     return y, backward
@@ -276,21 +276,22 @@ def _of_parameters(dinputs: Array, dhidden: Array, x: Array, before: Array) -> t
 
 
 def _of_parameters_together(dgates: Array, seen: Array, inputs: int) -> tuple[Callable[[Array | None], Array], ...]:
-    """The same where both products have the same gradient: both weights' by one product for each gate, the bias's once."""
+    """The same where both products have the same gradient: one product for each gate makes those of weights and bias."""
 
     @cache
-    def weights() -> Array:
-        return _of_weight(dgates, seen, None)
-
-    @cache
-    def biases() -> Array:
-        return _of_bias(dgates, None)
+    def found() -> Array:
+        """(1 + inputs + H, gates * H), as a step sees: the bias, then both weights, transposed."""
+        rows, size = seen.reshape(-1, seen.shape[-1]), dgates.shape[-1]
+        gradient = k.empty((rows.shape[1], len(dgates) * size), seen.dtype)
+        for i, d in enumerate(dgates):
+            gemm(rows.T, d.reshape(-1, size), out=gradient[:, i * size : (i + 1) * size])
+        return gradient
 
     return (
-        lambda out: k.into(out, weights()[:, :inputs]),
-        lambda out: k.into(out, weights()[:, inputs:]),
-        lambda out: k.into(out, biases()),
-        lambda out: k.into(out, biases()),
+        lambda out: k.into(out, found()[1 : 1 + inputs].T),
+        lambda out: k.into(out, found()[1 + inputs :].T),
+        lambda out: k.into(out, found()[0]),
+        lambda out: k.into(out, found()[0]),
     )
 
 
