@@ -91,7 +91,7 @@ class BasicConv2d(nn.Module):
         self.bn = nn.BatchNorm2d(outputs, eps=0.001)
 
     def forward(self, x: Any) -> Any:
-        return self.bn(self.conv(x), activation="relu")
+        return self.bn.after(self.conv, x, activation="relu")
 
 
 class Inception(nn.Module):
@@ -153,8 +153,8 @@ class BasicBlock(nn.Module):
         self.downsample = shortcut(channels, width, stride)
 
     def forward(self, x: Any) -> Any:
-        y = self.bn1(self.conv1(x), activation="relu")
-        return self.bn2(self.conv2(y), x if self.downsample is None else self.downsample(x), activation="relu")
+        y = self.bn1.after(self.conv1, x, activation="relu")
+        return self.bn2.after(self.conv2, y, x if self.downsample is None else self.downsample(x), activation="relu")
 
 
 class Bottleneck(nn.Module):
@@ -172,9 +172,9 @@ class Bottleneck(nn.Module):
         self.downsample = shortcut(channels, 4 * width, stride)
 
     def forward(self, x: Any) -> Any:
-        y = self.bn1(self.conv1(x), activation="relu")
-        y = self.bn2(self.conv2(y), activation="relu")
-        return self.bn3(self.conv3(y), x if self.downsample is None else self.downsample(x), activation="relu")
+        y = self.bn1.after(self.conv1, x, activation="relu")
+        y = self.bn2.after(self.conv2, y, activation="relu")
+        return self.bn3.after(self.conv3, y, x if self.downsample is None else self.downsample(x), activation="relu")
 
 
 def shortcut(channels: int, outputs: int, stride: int) -> nn.Sequential | None:
@@ -211,7 +211,7 @@ class ResNet(nn.Module):
         start_convolutions(self)
 
     def forward(self, x: Any) -> Any:
-        x = self.maxpool(self.bn1(self.conv1(x), activation="relu"))
+        x = self.maxpool(self.bn1.after(self.conv1, x, activation="relu"))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(ops.reshape(self.avgpool(x), len(x), -1))
 
@@ -232,7 +232,7 @@ class SmallResNet(nn.Module):
         start_convolutions(self)
 
     def forward(self, x: Any) -> Any:
-        x = self.bn1(self.conv1(x), activation="relu")
+        x = self.bn1.after(self.conv1, x, activation="relu")
         for stage in self.stages:
             x = stage(x)
         return self.fc(ops.reshape(self.avgpool(x), len(x), -1))

@@ -81,10 +81,12 @@ class _Conv(Module):
 class Conv2d(_Conv):
     """Cross-correlation of images: (N, in_channels, H, W) -> (N, out_channels, H', W')."""
 
-    def forward(self, x: Any, activation: str | None = None) -> Any:
+    def forward(self, x: Any, activation: str | None = None, norm: Any = None) -> Any:
+        """With a `norm`, a BatchNorm2d in use, as if that came behind it: see `BatchNorm2d.after`."""
         self._check(x)
+        weight, bias = (self.weight, self.bias) if norm is None else norm.folded(self)
         return ops.conv2d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self.groups,
+            x, weight, bias, stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self.groups,
             activation=activation,
         )  # fmt: skip
 

@@ -10,7 +10,9 @@ from ..errors import ArgumentError
 from ..ops.activation import FUSED, SLOPED
 from ..tensor import Parameter
 from . import init
+from .conv import Conv2d
 from .module import Module
+from .norm import BatchNorm2d
 from .pool import MaxPool2d
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ class Flatten(Module):
 class Sequential(Module):
     """One module after another; one that can takes the activation behind it into its own op.
 
-    A ReLU before a MaxPool2d is taken into the pool, which gives the same numbers with less work.
+    A ReLU before a MaxPool2d is taken into the pool, which gives the same numbers with less work; a BatchNorm2d in use into
+    the convolution before it.
     """
 
     def __init__(self, *layers: Module) -> None:
@@ -79,25 +82,29 @@ class Sequential(Module):
         self.layers = list(layers)
 
     def forward(self, x: Any) -> Any:
-        for layer, activation in self._fused():
-            x = layer(x, activation=activation) if activation else layer(x)
+        for layer, norm, activation in self._fused():
+            options = {"activation": activation} if activation else {}
+            x = norm.after(layer, x, **options) if norm is not None else layer(x, **options)
         return x
 
-    def _fused(self) -> Iterator[tuple[Module, str | None]]:
-        """The layers that are called, each with the activation that it takes in."""
-        layers: list[Module | None] = [*self.layers, None, None]
+    def _fused(self) -> Iterator[tuple[Module, BatchNorm2d | None, str | None]]:
+        """The layers that are called, each with the normalisation of a convolution, and the activation that is taken in."""
+        layers: list[Module | None] = [*self.layers, None, None, None]
         place = 0
         while (layer := layers[place]) is not None:
-            following, third = layers[place + 1 : place + 3]
+            norm = layers[place + 1]
+            norm = norm if isinstance(layer, Conv2d) and isinstance(norm, BatchNorm2d) else None
+            place += 1 if norm is None else 2
+            following, third = layers[place : place + 2]
             fused = getattr(following, "fused", None)
-            fused = fused if fused in layer.activations else None
+            fused = fused if fused in (norm or layer).activations else None
+            place += 1 if fused else 0
             if fused == "relu" and isinstance(third, MaxPool2d):
-                yield layer, None
-                yield third, fused
-                place += 3
+                yield layer, norm, None
+                yield third, None, fused
+                place += 1
             else:
-                yield layer, fused
-                place += 2 if fused else 1
+                yield layer, norm, fused
 
     def children(self) -> Iterator[tuple[str, Module]]:
         return ((str(i), layer) for i, layer in enumerate(self.layers))

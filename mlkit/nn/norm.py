@@ -9,7 +9,9 @@ from .. import kernels as k
 from .. import ops
 from ..errors import ArgumentError, ShapeError
 from ..ops.activation import FUSED
-from ..tensor import Buffer, Parameter
+from ..ops.batchnorm import folded
+from ..tensor import Buffer, Parameter, Tensor, gradients_wanted
+from .conv import Conv2d
 from .module import Module
 
 
@@ -65,6 +67,39 @@ class BatchNorm2d(_BatchNorm):
     """Each channel of (N, C, H, W) with mean 0 and variance 1 over the batch; the running ones in `eval()`."""
 
     ndims = (4,)
+
+    def after(self, layer: Module, x: Any, residual: Any = None, activation: str | None = None) -> Any:
+        """`self(layer(x), residual, activation)`; in use and inside `no_grad` a convolution's weights take the normalisation in.
+
+        That saves a pass over its output, and changes it by rounding only. A layer that is watched is called by itself.
+        """
+        if not self._suits(layer, x):
+            return self(layer(x), residual, activation)
+        if residual is None:
+            return layer(x, activation=activation, norm=self)
+        y = layer(x, norm=self) + residual
+        return getattr(ops, activation)(y) if activation else y
+
+    def folded(self, layer: Conv2d) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the layer with the normalisation behind it taken in."""
+        offset, mean, var, weight, bias = (
+            None if s is None else s.data for s in (layer.bias, self.running_mean, self.running_var, self.weight, self.bias)
+        )
+        if mean is None or var is None:
+            raise ArgumentError(f"{self!r} has no running statistics that a convolution could take in")
+        kernel, shift = folded(layer.weight.data, offset, mean, var, weight, bias, self.eps)
+        return Tensor(kernel), Tensor(shift)
+
+    def _suits(self, layer: Any, x: Any) -> bool:
+        """Whether the layer can take it in, and has fewer weights than its output has numbers."""
+        if k.rely(self, "training") or gradients_wanted() or self.running_mean is None or type(layer) is not Conv2d:
+            return False
+        if "forward" in vars(self) or "forward" in vars(layer) or x.ndim != 4:
+            return False
+        if layer.out_channels != self.num_features or layer.weight.dtype != self.running_mean.dtype:
+            return False
+        pixels = len(x) * math.prod(size // step for size, step in zip(x.shape[2:], layer.stride))
+        return bool(layer.weight.size <= pixels * layer.out_channels)
 
 
 class LayerNorm(Module):

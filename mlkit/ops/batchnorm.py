@@ -47,11 +47,8 @@ def batch_norm(
             _follow(running_var, unbiased, momentum)
     else:
         mean, var = running_mean, running_var  # type: ignore[assignment]  # there are such
-    root = k.add(var, k.scalar(eps, x.dtype))
-    root = k.sqrt(root, out=root)
-    scale, shift = both = k.empty((2, x.shape[1]), x.dtype)
-    k.reciprocal(root, out=scale) if weight is None else k.divide(weight, root, out=scale)
-    k.subtract(k.row(0, x.shape[1], x.dtype) if bias is None else bias, k.multiply(mean, scale), out=shift)
+    root, both = _line(mean, var, weight, bias, eps)
+    scale = both[0]
     (y, result), longs = table.room(), table.long(both)
     for source, target, more in zip(*map(table.blocks, (rows, y, y if others is None else others))):
         k.add(k.multiply(source, longs[0], out=target), longs[1], out=target)
@@ -97,6 +94,17 @@ def batch_norm(
         )
 
     return result, backward
+
+
+def folded(
+    kernel: Array, offset: Array | None, mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array]:
+    """Weight and bias of a convolution that normalises its output with the given mean and variance."""
+    _, (scale, shift) = _line(mean, var, weight, bias, eps)
+    if offset is not None:
+        k.add(shift, k.multiply(offset, scale), out=shift)
+    turned = kernel.transpose(2, 3, 1, 0)  # in memory, the outputs lie together
+    return k.multiply(turned, scale, out=k.empty(turned.shape, kernel.dtype)).transpose(3, 2, 0, 1), shift
 
 
 class Table:
@@ -153,6 +161,16 @@ class Table:
         line = self._images.pitch if self._images.left else 1
         least = k.BUFFER if self.rows.size > FEW else FEW // 64
         return line * k.long_row(len(self.rows) // line, line * self._images.channels, least)
+
+
+def _line(mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float) -> tuple[Array, Array]:
+    """(√(var + eps), (scale, shift)): the normalised x is `x * scale + shift`."""
+    root = k.add(var, k.scalar(eps, var.dtype))
+    root = k.sqrt(root, out=root)
+    scale, shift = both = k.empty((2, *var.shape), var.dtype)
+    k.reciprocal(root, out=scale) if weight is None else k.divide(weight, root, out=scale)
+    k.subtract(k.row(0, len(var), var.dtype) if bias is None else bias, k.multiply(mean, scale), out=shift)
+    return root, both
 
 
 def _statistics(table: Table) -> tuple[Array, Array]:

@@ -138,6 +138,69 @@ def test_train_and_eval_each_have_their_plan():
     assert np.array_equal(model.eval()(x).data.shape, used[0].shape)
 
 
+def normalised(rng, *layers):
+    """A series of convolutions and normalisations in use, whose numbers are all at random."""
+    model = nn.Sequential(*layers).eval()
+    for tensor in dict(model._state()).values():
+        tensor.data[...] = rng.uniform(0.5, 1.5, tensor.shape)
+    return model
+
+
+CONV = {"dtype": np.float64, "padding": 1}
+FOLDED = {
+    "pair": lambda: [nn.Conv2d(3, 4, 3, **CONV), nn.BatchNorm2d(4, dtype=np.float64)],
+    "no bias": lambda: [nn.Conv2d(3, 4, 3, 2, bias=False, **CONV), nn.BatchNorm2d(4, dtype=np.float64), nn.Tanh()],
+    "groups": lambda: [nn.Conv2d(4, 6, 3, groups=2, **CONV), nn.BatchNorm2d(6, affine=False, dtype=np.float64), nn.ReLU()],
+    "depthwise": lambda: [nn.Conv2d(4, 4, 3, groups=4, **CONV), nn.BatchNorm2d(4, dtype=np.float64), nn.Sigmoid(), nn.Flatten()],
+    "pool": lambda: [nn.Conv2d(3, 4, 1, **CONV), nn.BatchNorm2d(4, dtype=np.float64), nn.ReLU(), nn.MaxPool2d(2)],
+    "gelu": lambda: [nn.Conv2d(3, 4, 3, **CONV), nn.BatchNorm2d(4, 0.1, dtype=np.float64), nn.GELU(), nn.Conv2d(4, 2, 3, **CONV)],
+}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_convolution_in_use_takes_in_the_normalisation_behind_it(name, rng, monkeypatch):
+    model = normalised(rng, *FOLDED[name]())
+    x = rng.standard_normal((2, model[0].in_channels, 9, 8))
+    expected = model(x).data.copy()
+    captured = mlkit.capture(lambda x: model(x))
+    with mlkit.no_grad():
+        assert [np.array_equal(captured(x).data, model(x).data) for _ in range(3)] == [True] * 3
+        monkeypatch.setattr("mlkit.ops.batch_norm", None)  # nobody calls it
+        assert np.allclose(model(x).data, expected, rtol=1e-12, atol=1e-12)
+        model[1].running_var.data[...] *= 2  # a plan sees what the numbers are now
+        assert np.array_equal(captured(x).data, model(x).data)
+        assert not np.allclose(model(x).data, expected)
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "hardsigmoid"])
+def test_a_residual_is_added_to_a_normalised_convolution(activation, rng):
+    convolution, norm = normalised(rng, nn.Conv2d(3, 3, 3, **CONV), nn.BatchNorm2d(3, dtype=np.float64)).layers
+    x = mlkit.tensor(rng.standard_normal((2, 3, 9, 8)))
+    expected = norm(convolution(x), x, activation).data
+    with mlkit.no_grad():
+        assert np.allclose(norm.after(convolution, x, x, activation).data, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_normalisation_is_made_by_itself_where_it_is_looked_at_or_learns(rng, monkeypatch):
+    convolution, norm = model = normalised(rng, nn.Conv2d(3, 4, 3, **CONV), nn.BatchNorm2d(4, dtype=np.float64))
+    x, calls, real = rng.standard_normal((2, 3, 9, 8)), [], ops.batch_norm
+    monkeypatch.setattr("mlkit.ops.batch_norm", lambda *inputs, **options: calls.append(1) or real(*inputs, **options))
+    model(x)  # gradients are wanted
+    with mlkit.no_grad():
+        model(x[:1, :, :3, :3])  # more weights than numbers
+        model.train()(x)
+        model.eval()
+        with nn.finite(model):
+            model(x)
+        assert [layer.kind for layer in model.summary(x).layers] == ["Conv2d", "BatchNorm2d"]
+        assert len(calls) == 5
+        model(x)
+        assert len(calls) == 5
+    with pytest.raises(ArgumentError, match="running statistics"):
+        nn.BatchNorm2d(4, track_running_stats=False).folded(convolution)
+    assert norm.after(nn.Identity(), np.zeros((1, 4, 2, 2))).shape == (1, 4, 2, 2)
+
+
 def test_the_seed_decides_what_dropout_draws_in_a_captured_step_too():
     layer, x = nn.Dropout(0.5), np.ones(100, np.float32)
     captured = mlkit.capture(lambda x: layer(x))
