@@ -1,6 +1,7 @@
 """Kernels, their registry, and memory known by its address."""
 
 import gc
+import os
 
 import numpy as np
 import pytest
@@ -26,7 +27,10 @@ def test_a_region_is_found_through_any_view():
     assert regions.find(k.address(np.zeros(3))) is None
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [(5, np.float32), ((3, 0), np.float64), ((), np.float64), ((7, 129), np.int8)])
+SHAPES = [(5, np.float32), ((3, 0), np.float64), ((), np.float64), ((7, 129), np.int8), ((3, 1 << 20), np.float32)]
+
+
+@pytest.mark.parametrize(("shape", "dtype"), SHAPES)
 def test_aligned_memory_begins_a_cache_line_and_lives_with_its_views(shape, dtype):
     array = k.aligned(shape, dtype)
     assert k.address(array) % k.ALIGNMENT == 0
@@ -37,6 +41,17 @@ def test_aligned_memory_begins_a_cache_line_and_lives_with_its_views(shape, dtyp
     copy = k.aligned_copy(np.arange(6.0).reshape(2, 3).T)
     assert copy.flags.c_contiguous
     assert copy.tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+@pytest.mark.parametrize("size", [100, 1 << 22])
+def test_what_a_forked_child_writes_into_aligned_memory_stays_with_it(size):
+    array = k.aligned(size)
+    child = os.fork()
+    if child == 0:
+        array.fill(1)
+        os._exit(int(array.sum() != size))
+    assert os.waitpid(child, 0)[1] == 0
+    assert not array.any()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 600, 8191, 8192, 9973, 65536, 100003])

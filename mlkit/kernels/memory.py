@@ -1,6 +1,7 @@
 """Which known piece of memory an array lies in."""
 
 import math
+import mmap
 import weakref
 from bisect import bisect_right, insort
 from collections import deque
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+LARGE = 1 << 20  # bytes from which memory comes from the system, which makes zeros of a page when it is first touched
 
 
 class Regions:
@@ -73,8 +75,14 @@ def address(array: Array) -> int:
 def aligned(shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
     """Zeros that begin a cache line. Long arrays of np.zeros begin 16 bytes behind one: each wide load from them takes two."""
     size = math.prod((shape,) if isinstance(shape, int) else shape) * np.dtype(dtype).itemsize
-    memory = bytearray(size + ALIGNMENT)  # no array, so that views of the result refer to the result, not to this
+    # No array, so that views of the result refer to the result, not to this.
+    memory = _pages(size) if size >= LARGE else bytearray(size + ALIGNMENT)
     return np.ndarray(shape, dtype, memory, -address(np.frombuffer(memory, np.uint8)) % ALIGNMENT)
+
+
+def _pages(size: int) -> mmap.mmap:
+    """Memory of this process alone; by itself `mmap` shares it with forked children."""
+    return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def aligned_copy(array: Array) -> Array:
