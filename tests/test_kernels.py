@@ -43,6 +43,11 @@ def test_aligned_memory_begins_a_cache_line_and_lives_with_its_views(shape, dtyp
     assert copy.tolist() == [[0, 3], [1, 4], [2, 5]]
 
 
+def test_memory_that_the_system_does_not_have_is_a_memory_error():
+    with pytest.raises(MemoryError):
+        k.aligned(1 << 60, np.uint8)
+
+
 @pytest.mark.parametrize("size", [100, 1 << 22])
 def test_what_a_forked_child_writes_into_aligned_memory_stays_with_it(size):
     array = k.aligned(size)

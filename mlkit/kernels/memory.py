@@ -82,7 +82,10 @@ def aligned(shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
 
 def _pages(size: int) -> mmap.mmap:
     """Memory of this process alone; by itself `mmap` shares it with forked children."""
-    return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"the system has no {size} bytes") from error
 
 
 def aligned_copy(array: Array) -> Array:
