@@ -1,5 +1,6 @@
 """A training step on all the threads that it may have: BLAS threads, or parts of the batch side by side."""
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
@@ -18,7 +19,8 @@ from ..tensor import Tensor
 from .parts import Parts, draws_or_keeps, unchanged
 
 STRATEGIES = "fastest", "blas", "one", "parts", "processes"
-ROUNDS, RUNS = 2, 3  # in which strategies take turns before one is chosen; replays in a round
+ROUNDS, RUNS = 12, 3  # in which strategies take turns before one is chosen; replays in a round
+CONTEST = 0.5  # seconds of a contest after which no round but the second begins
 LONG = 1e-3  # seconds of a step from which processes are worth starting; below, one thread may be enough
 
 
@@ -182,15 +184,20 @@ class Step:
 
 
 def _fastest(runs: dict[str, Callable[[], object]]) -> str:
-    """The name of what runs in the shortest time, in rounds that take turns; "blas" if nothing does.
+    """The name of what usually runs in the shortest time, in rounds that take turns; "blas" if nothing runs.
 
-    A round is some runs on end: the threads of a BLAS go on spinning for hundredths of a second behind their last product.
+    A round is some runs on end, of which the shortest counts: the threads of a BLAS go on spinning for hundredths of a second
+    behind their last product. The median of the rounds decides: what waits for others at every product is fast only while
+    nobody else wants their cores.
     """
-    times = dict.fromkeys(["blas", *runs], float("inf"))
-    for _ in range(ROUNDS if len(runs) > 1 else 1):
+    times: dict[str, list[float]] = {name: [] for name in ["blas", *runs]}
+    end = time.perf_counter() + CONTEST
+    for number in range(ROUNDS if len(runs) > 1 else 1):
+        if number > 1 and time.perf_counter() > end:
+            break
         for name, run in runs.items():
-            times[name] = min(times[name], *(_seconds(run) for _ in range(RUNS)))
-    return min(times, key=times.__getitem__)
+            times[name].append(min(_seconds(run) for _ in range(RUNS)))
+    return min(times, key=lambda name: statistics.median(times[name] or [float("inf")]))
 
 
 def _seconds(run: Callable[[], object]) -> float:
