@@ -20,7 +20,8 @@ from .parts import Parts, draws_or_keeps, unchanged
 
 STRATEGIES = "fastest", "blas", "one", "parts", "processes"
 ROUNDS, RUNS = 12, 3  # in which strategies take turns before one is chosen; replays in a round
-CONTEST = 0.5  # seconds of a contest after which no round but the second begins
+CONTEST = 0.8  # seconds of a contest after which no round but the second begins
+SPIN = 0.15  # seconds for which the threads of a BLAS may go on spinning behind their last product: OpenBLAS's do for 2²⁸ cycles
 LONG = 1e-3  # seconds of a step from which processes are worth starting; below, one thread may be enough
 
 
@@ -186,9 +187,8 @@ class Step:
 def _fastest(runs: dict[str, Callable[[], object]]) -> str:
     """The name of what usually runs in the shortest time, in rounds that take turns; "blas" if nothing runs.
 
-    A round is some runs on end, of which the shortest counts: the threads of a BLAS go on spinning for hundredths of a second
-    behind their last product. The median of the rounds decides: what waits for others at every product is fast only while
-    nobody else wants their cores.
+    A round is some runs on end, of which the shortest counts. The median of the rounds decides: what waits for others at every
+    product is fast only while nobody else wants their cores.
     """
     times: dict[str, list[float]] = {name: [] for name in ["blas", *runs]}
     end = time.perf_counter() + CONTEST
@@ -197,6 +197,8 @@ def _fastest(runs: dict[str, Callable[[], object]]) -> str:
             break
         for name, run in runs.items():
             times[name].append(min(_seconds(run) for _ in range(RUNS)))
+            if name == "blas" and "processes" in runs:
+                time.sleep(SPIN)
     return min(times, key=lambda name: statistics.median(times[name] or [float("inf")]))
 
 
