@@ -47,7 +47,7 @@ def batch_norm(
             _follow(running_var, unbiased, momentum)
     else:
         mean, var = running_mean, running_var  # type: ignore[assignment]  # there are such
-    root, both = _line(mean, var, weight, bias, eps)
+    root, both = _affine(mean, var, weight, bias, eps)
     scale = both[0]
     (y, result), longs = table.room(), table.long(both)
     for source, target, more in zip(*map(table.blocks, (rows, y, y if others is None else others))):
@@ -100,7 +100,7 @@ def folded(
     kernel: Array, offset: Array | None, mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float
 ) -> tuple[Array, Array]:
     """Weight and bias of a convolution that normalises its output with the given mean and variance."""
-    _, (scale, shift) = _line(mean, var, weight, bias, eps)
+    _, (scale, shift) = _affine(mean, var, weight, bias, eps)
     if offset is not None:
         k.add(shift, k.multiply(offset, scale), out=shift)
     turned = kernel.transpose(2, 3, 1, 0)  # in memory, the outputs lie together
@@ -163,7 +163,7 @@ class Table:
         return line * k.long_row(len(self.rows) // line, line * self._images.channels, least)
 
 
-def _line(mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float) -> tuple[Array, Array]:
+def _affine(mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float) -> tuple[Array, Array]:
     """(√(var + eps), (scale, shift)): the normalised x is `x * scale + shift`."""
     root = k.add(var, k.scalar(eps, var.dtype))
     root = k.sqrt(root, out=root)
