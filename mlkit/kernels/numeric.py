@@ -206,7 +206,7 @@ def lowest(a: Array, axes: Axes, keepdims: bool, out: Array) -> None:
 
 @kernel
 def taken(a: Array, where: Array, out: Array) -> None:
-    np.take(a, where, out=out, mode="clip")  # any other mode makes take buffer its output
+    a.take(where, out=out, mode="clip")  # any other mode makes take buffer its output
 
 
 @kernel

@@ -171,9 +171,20 @@ def _counting(labels: Array, ignored: int | None, classes: int | None) -> Array:
 @k.kernel
 def class_places(labels: Array, classes: int, out: Array) -> None:
     """Flat index of element `labels[i]` of row i; the labels are checked at every call, in a plan too."""
-    if labels.size and (labels.max() >= classes or labels.min() < 0):
+    function, operands = _bound_places(labels, classes, out)
+    function(*operands)
+
+
+@k.binding(class_places)
+def _bound_places(labels: Array, classes: int, out: Array) -> k.Bound:
+    unsigned = labels.view(labels.dtype.str.replace("i", "u"))  # in which -1 is the largest number
+    return _places, (labels, unsigned, classes, k.row_starts(labels.size, classes), out)
+
+
+def _places(labels: Array, unsigned: Array, classes: int, starts: Array, out: Array) -> None:
+    if labels.size and unsigned.max() >= classes:
         raise DataError(f"a class number is outside 0 … {classes - 1}: they go from {labels.min()} to {labels.max()}")
-    np.add(k.row_starts(labels.size, classes), labels, out=out, casting="unsafe")
+    np.add(starts, labels, out, casting="unsafe")
 
 
 def _check_labels(x: Array, labels: Array) -> None:
