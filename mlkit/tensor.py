@@ -25,6 +25,17 @@ Operand = Union["Tensor", Array, float]
 _gradients_wanted: ContextVar[bool] = ContextVar("mlkit_gradients", default=True)
 
 
+class _Mode:
+    """What a plan may rely on besides layers: whether gradients are wanted."""
+
+    @property
+    def gradients(self) -> bool:
+        return _gradients_wanted.get()
+
+
+_mode = _Mode()
+
+
 class Addend:
     """A thunk that can as well add its gradient to what is there: `add` tells whether it did."""
 
@@ -272,6 +283,12 @@ def no_grad() -> Iterator[None]:
 def gradients_wanted() -> bool:
     """False inside `no_grad`."""
     return _gradients_wanted.get()
+
+
+def rely_on_gradients() -> bool:
+    """`gradients_wanted()`, for calls that round differently without: a plan is replayed only while it is what it was."""
+    wanted: bool = k.rely(_mode, "gradients")
+    return wanted
 
 
 def primitive(function: Callable[..., tuple[Array, Backward]]) -> Callable[..., Any]:

@@ -9,8 +9,8 @@ from .. import kernels as k
 from .. import ops
 from ..errors import ArgumentError, ShapeError
 from ..ops.activation import FUSED
-from ..ops.batchnorm import folded
-from ..tensor import Buffer, Parameter, Tensor, gradients_wanted
+from ..ops.batchnorm import fold
+from ..tensor import Buffer, Parameter, Tensor, rely_on_gradients
 from .conv import Conv2d
 from .module import Module
 
@@ -87,12 +87,13 @@ class BatchNorm2d(_BatchNorm):
         )
         if mean is None or var is None:
             raise ArgumentError(f"{self!r} has no running statistics that a convolution could take in")
-        kernel, shift = folded(layer.weight.data, offset, mean, var, weight, bias, self.eps)
+        kernel, shift = fold(layer.weight.data, offset, mean, var, weight, bias, self.eps)
         return Tensor(kernel), Tensor(shift)
 
     def _suits(self, layer: Any, x: Any) -> bool:
         """Whether the layer can take it in, and has fewer weights than its output has numbers."""
-        if k.rely(self, "training") or gradients_wanted() or self.running_mean is None or type(layer) is not Conv2d:
+        training, learning = k.rely(self, "training"), rely_on_gradients()
+        if training or learning or self.running_mean is None or type(layer) is not Conv2d:
             return False
         if "forward" in vars(self) or "forward" in vars(layer) or x.ndim != 4:
             return False

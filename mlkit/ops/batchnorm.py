@@ -96,7 +96,7 @@ def batch_norm(
     return result, backward
 
 
-def folded(
+def fold(
     kernel: Array, offset: Array | None, mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float
 ) -> tuple[Array, Array]:
     """Weight and bias of a convolution that normalises its output with the given mean and variance."""

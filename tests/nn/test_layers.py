@@ -172,6 +172,18 @@ def test_a_convolution_in_use_takes_in_the_normalisation_behind_it(name, rng, mo
         assert not np.allclose(model(x).data, expected)
 
 
+def test_a_plan_made_without_gradients_is_not_replayed_where_they_are_wanted(rng):
+    model = normalised(rng, *FOLDED["pair"]())
+    captured, x = mlkit.capture(lambda x: model(x)), rng.standard_normal((2, 3, 9, 8))
+    for _ in range(2):
+        with mlkit.no_grad():
+            assert np.array_equal(captured(x).data, model(x).data)
+            folded = captured.plan
+        assert np.array_equal(captured(x).data, model(x).data)
+        assert captured.plan is not folded
+    assert len(captured.plans) == 2
+
+
 @pytest.mark.parametrize("activation", [None, "relu", "hardsigmoid"])
 def test_a_residual_is_added_to_a_normalised_convolution(activation, rng):
     convolution, norm = normalised(rng, nn.Conv2d(3, 3, 3, **CONV), nn.BatchNorm2d(3, dtype=np.float64)).layers
