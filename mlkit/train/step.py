@@ -21,7 +21,7 @@ from .parts import Parts, draws_or_keeps, unchanged
 STRATEGIES = "fastest", "blas", "one", "parts", "processes"
 ROUNDS, RUNS = 12, 3  # in which strategies take turns before one is chosen; replays in a round
 CONTEST = 0.8  # seconds of a contest after which no round but the second begins
-SPIN = 0.15  # seconds for which the threads of a BLAS may go on spinning behind their last product: OpenBLAS's do for 2²⁸ cycles
+SPIN = 0.15  # seconds for which the threads of a BLAS may go on spinning behind their last product: OpenBLAS's do for 0.1
 LONG = 1e-3  # seconds of a step from which processes are worth starting; below, one thread may be enough
 
 

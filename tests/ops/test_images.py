@@ -5,6 +5,8 @@ import pytest
 
 import mlkit
 from mlkit import nn, ops
+from mlkit.ops.conv.choice import choose
+from mlkit.ops.conv.geometry import geometry
 from mlkit.ops.image import Padded
 
 from .cases import Poison
@@ -130,3 +132,24 @@ def test_known_zeros_change_nothing(layers, size, rng, forgotten):
     for a, b, c in zip(found, again, expected):
         assert np.array_equal(a, b)
         assert np.allclose(a, c, rtol=1e-8, atol=1e-8 * max(1, abs(c).max()))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "name"),
+    [
+        ((64, 64, 16, 16), 1, 1, "pointwise"),
+        ((64, 3, 32, 32), 3, 1, "planar"),
+        ((64, 32, 16, 16), 3, 2, "gathered"),
+        ((1, 64, 8, 8), 3, 1, "gathered"),  # little to multiply
+        ((1, 512, 7, 7), 3, 1, "gathered"),  # more weights than pixels
+        ((1, 64, 16, 16), 3, 1, "winograd"),
+        ((64, 64, 16, 16), 3, 1, "winograd"),
+        ((64, 16, 32, 32), 3, 1, "direct"),  # transforms would cost what they save
+    ],
+)
+def test_the_algorithm_is_chosen_for_the_shape(shape, kernel, stride, name):
+    batch, channels, *size = shape
+    pad = kernel // 2
+    outputs = max(16, channels)
+    g = geometry(batch, channels, tuple(size), outputs, (kernel, kernel), (stride, stride), (pad, pad), (1, 1))
+    assert choose(g) == name

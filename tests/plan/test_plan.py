@@ -17,7 +17,10 @@ def training(seed=0, optimizer=optim.Adam, sizes=(6, 8, 3)):
     rng = np.random.default_rng(seed)
     model = nn.Sequential(nn.Linear(*sizes[:2], rng=rng), nn.ReLU(), nn.Linear(*sizes[1:], rng=rng))
     updates = optimizer(model.parameters(), lr=0.01)
+    return model, updates, step_of(model, updates)
 
+
+def step_of(model, updates):
     def step(x, y):
         updates.zero_grad()
         loss = ops.cross_entropy(model(x), y)
@@ -25,7 +28,7 @@ def training(seed=0, optimizer=optim.Adam, sizes=(6, 8, 3)):
         updates.step()
         return loss
 
-    return model, updates, step
+    return step
 
 
 def batch(rng, size=5):
@@ -265,17 +268,8 @@ def test_a_plan_is_saved_and_loaded(tmp_path, rng):
 def test_a_saved_plan_of_a_residual_network_goes_on_to_the_same_bits(tmp_path, rng):
     mlkit.manual_seed(0)
     model = models.SmallResNet((32, 32, 32))
-    updates = optim.RMSprop(model.parameters())
     x, y = rng.standard_normal((4, 3, 16, 16), dtype=np.float32), rng.integers(0, 10, 4)
-
-    def step(x, y):
-        updates.zero_grad()
-        loss = ops.cross_entropy(model(x), y)
-        loss.backward()
-        updates.step()
-        return loss
-
-    captured = mlkit.capture(step)
+    captured = mlkit.capture(step_of(model, optim.RMSprop(model.parameters())))
     captured(x, y)
     plan = captured.plan
     plan.save(tmp_path / "plan.json", values=True)

@@ -13,6 +13,7 @@ from mlkit import blas, nn, ops, optim
 from mlkit.errors import ArgumentError, PlanError
 from mlkit.plan.elsewhere import Elsewhere
 from mlkit.train import Step
+from mlkit.train.step import _fastest
 
 
 def network(*more):
@@ -254,5 +255,14 @@ def test_a_thread_count_that_makes_no_sense_is_refused():
 
 
 @adjustable()
+def test_the_contest_takes_what_usually_is_fastest_and_waits_for_the_threads_of_a_blas(monkeypatch):
+    times = {"blas": iter([1.0] * 3 + [9.0] * 99), "processes": iter([7.0] * 3 + [5.0] * 99)}  # blas is lucky in one round
+    done = []
+    monkeypatch.setattr("mlkit.train.step._seconds", lambda name: done.append(name) or next(times[name]))
+    monkeypatch.setattr("time.sleep", lambda seconds: done.append("pause"))
+    assert _fastest({name: name for name in times}) == "processes"
+    assert done[:7] == ["blas"] * 3 + ["pause"] + ["processes"] * 3
+
+
 def test_a_short_step_on_one_thread_makes_its_bits():
     assert losses(2, strategy="one")[0] == losses(1)[0]
